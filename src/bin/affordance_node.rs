@@ -1,0 +1,2 @@
+//! The robot node.
+fn main() {}

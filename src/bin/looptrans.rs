@@ -1,0 +1,2 @@
+//! The offline command line.
+fn main() {}

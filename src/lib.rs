@@ -1,0 +1,21 @@
+//! Affordance perception for robots: where can this be held, opened, cut with?
+//!
+//! Two programs share this library and never call each other:
+//!
+//! ```text
+//! affordance_node   camera topic -> ros::cdr -> robot::mailbox (newest wins)
+//!                     -> perceive::{decode -> preprocess -> infer -> heatmap -> grasp} -> ros::publish -> topics
+//! looptrans         weights -> export::{graph -> onnx} -> model bundle;   bundle + pictures -> perceive -> files
+//! ```
+//!
+//! They meet in the model bundle: `model.onnx` beside `model.yaml`, the [`contract`] it must keep.
+
+pub mod affordance;
+pub mod config;
+pub mod contract;
+pub mod error;
+pub mod export;
+pub mod perceive;
+pub mod robot;
+#[cfg(feature = "ros")]
+pub mod ros;

@@ -1,0 +1,19 @@
+//! Image bytes in, heatmaps and grasp regions out. No ROS, no async.
+//!
+//! ```text
+//! Frame (borrowed bytes) -> decode: RGB8 at source size -> preprocess: u8 [1, H, W, 3] at network size
+//!   -> infer: class maps f32 [A, h, w] + presence f32 [A] -> heatmap: [0, 1] at source size
+//!   -> grasp: regions in source pixels -> overlay: a picture for people
+//! ```
+//!
+//! Pixel coordinates are continuous with (0, 0) at the *centre* of the top left pixel, x right, y down (the image
+//! plane of a REP-103 optical frame).
+
+pub mod frame;
+
+pub use frame::{Encoding, Frame, FrameError, Pixels, RejectReason, Stamp};
+
+/// Why a model could not be loaded or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferError {}
