@@ -1,7 +1,12 @@
 //! Class maps to heat: half-pixel-centre bilinear upsampling, then min-max to [0, 1] (the evaluation protocol of LOCATE
 //! and LoopTrans, with its epsilon of 1e-10).
 
+mod axis;
+mod upsample;
+
 use std::sync::Arc;
+
+pub use upsample::{HeatScale, Upsampler};
 
 use crate::contract::Size;
 
@@ -75,3 +80,6 @@ impl HeatImage {
         self.size.width as usize * self.encoding.bytes_per_pixel()
     }
 }
+
+#[cfg(test)]
+mod tests;

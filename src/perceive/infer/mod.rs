@@ -9,9 +9,7 @@
 
 use std::path::PathBuf;
 
-use ndarray::ArrayView3;
-
-use crate::contract::BundleError;
+use crate::contract::{BundleError, Size};
 
 /// The environment variable that names ONNX Runtime's library file, as the `ort` crate and our scripts use it.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -90,10 +88,20 @@ impl ProviderInUse {
 /// The model's answer for one picture, borrowed from the model until its next run.
 #[derive(Debug, Clone, Copy)]
 pub struct ClassMaps<'a> {
-    /// Theta_pixel's class maps, f32 [A, h, w], not normalised. All finite.
-    pub maps: ArrayView3<'a, f32>,
+    /// Theta_pixel's class maps, f32 [A, h, w] row by row, not normalised. All finite.
+    pub maps: &'a [f32],
+    /// h and w.
+    pub size: Size,
     /// How much the picture affords each action, f32 [A] in [0, 1]. All finite.
     pub presence: &'a [f32],
+}
+
+impl<'a> ClassMaps<'a> {
+    /// One action's map, f32 [h, w]; empty if there is no such action.
+    pub fn map(&self, class_id: usize) -> &'a [f32] {
+        let cells = self.size.height as usize * self.size.width as usize;
+        self.maps.chunks_exact(cells.max(1)).nth(class_id).unwrap_or_default()
+    }
 }
 
 /// Why a model could not be loaded.
