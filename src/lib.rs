@@ -15,6 +15,7 @@ pub mod config;
 pub mod contract;
 pub mod error;
 pub mod export;
+pub mod onnx;
 pub mod perceive;
 pub mod robot;
 #[cfg(feature = "ros")]
