@@ -17,5 +17,4 @@ pub mod error;
 pub mod export;
 pub mod perceive;
 pub mod robot;
-#[cfg(feature = "ros")]
 pub mod ros;
