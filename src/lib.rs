@@ -18,5 +18,4 @@ pub mod export;
 pub mod onnx;
 pub mod perceive;
 pub mod robot;
-#[cfg(feature = "ros")]
 pub mod ros;
