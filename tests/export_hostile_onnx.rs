@@ -1,5 +1,6 @@
 //! A bundle that is not what it says is refused by [`Bundle::load`], in one line that names the file, what was expected
 //! and what was found. Real files on disk; no ONNX Runtime needed, since none of these may get that far.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // clippy does not take helpers of tests for tests
 
 mod export_support;
 
