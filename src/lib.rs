@@ -20,5 +20,4 @@ pub mod export;
 pub mod onnx;
 pub mod perceive;
 pub mod robot;
-#[cfg(feature = "ros")]
 pub mod ros;
