@@ -11,7 +11,7 @@
 
 pub mod frame;
 
-pub use frame::{Encoding, Frame, FrameError, Pixels, RejectReason, Stamp};
+pub use frame::{Encoding, Frame, FrameError, Pixels, RejectReason, Stamp, StampFault};
 
 /// Why a model could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
