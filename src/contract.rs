@@ -57,7 +57,7 @@ pub struct ModelContract {
 }
 
 /// Height and width in pixels (or cells), in this order everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Size {
     /// Rows.

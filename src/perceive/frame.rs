@@ -143,6 +143,9 @@ pub enum FrameError {
         /// What is wrong with it.
         fault: StampFault,
     },
+    /// The model failed, or its answer can't be used.
+    #[error("inference: {0}")]
+    Inference(String),
 }
 
 impl FrameError {
@@ -151,6 +154,7 @@ impl FrameError {
         match self {
             Self::BadMessage(_) => RejectReason::BadMessage,
             Self::Stamp { .. } => RejectReason::Stamp,
+            Self::Inference(_) => RejectReason::Inference,
         }
     }
 }
