@@ -10,6 +10,10 @@ looptrans_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/paths.sh
 source "$looptrans_root/scripts/paths.sh"
 
+# A shell that has sourced env.sh finds our own Python and cmake first, which a step may be about to replace.
+PATH=$(looptrans_outside "$PATH")
+PATH=${PATH#:}
+
 requirements=$looptrans_root/scripts/requirements
 log_dir=$looptrans_deps/log
 
@@ -163,7 +167,7 @@ build_interfaces() {
 }
 
 install_torch() {
-  local key prefix=$looptrans_deps/train python
+  local key prefix=$looptrans_train_prefix python
   key=$(echo "$prefix" | key_of "$requirements/train.txt")
   if is_done "$prefix/.done" "$key"; then return; fi
 
