@@ -42,8 +42,9 @@ class Team:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "Team":
-        # A polite kill ends the run as Ctrl-C does.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # A polite kill ends the run as Ctrl-C does. A shell that starts us in the background has SIGINT ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -19,6 +19,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "looptrans_ros"
 CAMERA_TOPIC = "/cam/image"
 RATE_HZ = 10.0
+# How long the first regions may take beyond the stream's own length: the node has a model to load.
+FIRST_REGIONS_SECONDS = 20.0
 AFFORDANCES = ["hold", "cut_with", "open", "hit"]
 
 
@@ -41,11 +43,11 @@ def stream(node: list[str], out: Path, seconds: float) -> None:
     frames = round(seconds * RATE_HZ)
     with Team(isolated_environment(), out) as team:
         team.start("node", node)
-        team.start("planner", peer("planner", "--out", str(out)))
+        team.start("planner", peer("planner", "--out", str(out), "--wait", str(seconds + FIRST_REGIONS_SECONDS)))
         team.start("camera", peer("camera", "--stills", str(out / "scenes"), "--topic", CAMERA_TOPIC,
                                   "--frames", str(frames), "--rate", str(RATE_HZ)))
         team.wait("camera", seconds + 90)
-        team.wait("planner", 30)
+        team.wait("planner", FIRST_REGIONS_SECONDS + 20)
         team.stop_cleanly("node")
 
 
