@@ -68,6 +68,9 @@ class Team:
     def log(self, name: str) -> Path:
         return self._log_folder / f"{name}.log"
 
+    def is_running(self, name: str) -> bool:
+        return self._running[name].poll() is None
+
     def wait(self, name: str, seconds: float) -> None:
         """Wait until the program has ended well; RunError if it fails, takes too long, or another one ends before it."""
         deadline = time.monotonic() + seconds
