@@ -42,8 +42,9 @@ class Team:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "Team":
-        # A polite kill ends the run as Ctrl-C does.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # A polite kill ends the run as Ctrl-C does. A shell that starts us in the background has SIGINT ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -66,6 +67,9 @@ class Team:
 
     def log(self, name: str) -> Path:
         return self._log_folder / f"{name}.log"
+
+    def is_running(self, name: str) -> bool:
+        return self._running[name].poll() is None
 
     def wait(self, name: str, seconds: float) -> None:
         """Wait until the program has ended well; RunError if it fails, takes too long, or another one ends before it."""

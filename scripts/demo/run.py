@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,13 +20,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "looptrans_ros"
 CAMERA_TOPIC = "/cam/image"
 RATE_HZ = 10.0
+# How long the first regions may take beyond the stream's own length: the node has a model to load.
+FIRST_REGIONS_SECONDS = 20.0
 AFFORDANCES = ["hold", "cut_with", "open", "hit"]
 
 
-def launch_node(programs: Path, model: Path, out: Path) -> list[str]:
-    """The node's command line, as `ros2 launch` would make it from our launch file."""
+def node_from_launch_file(programs: Path, settings: dict[str, Any], out: Path) -> list[str]:
+    """The node's command line, as `ros2 launch` would make it from our launch file; its parameter file lies in `out`."""
     parameters = out / "affordance_node.yaml"
-    settings = {"model": str(model.resolve()), "affordances": AFFORDANCES}
     parameters.write_text(yaml.safe_dump({"/**": {"ros__parameters": settings}}))
     installed = Installed(share={PACKAGE: REPOSITORY}, programs={PACKAGE: programs.resolve()})
     arguments = {"image": CAMERA_TOPIC, "camera_info": "/cam/camera_info", "params_file": str(parameters)}
@@ -33,7 +35,7 @@ def launch_node(programs: Path, model: Path, out: Path) -> list[str]:
 
 
 def peer(module: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", f"demo.{module}", *arguments]
+    return [sys.executable, "-m", module, *arguments]
 
 
 def stream(node: list[str], out: Path, seconds: float) -> None:
@@ -41,11 +43,11 @@ def stream(node: list[str], out: Path, seconds: float) -> None:
     frames = round(seconds * RATE_HZ)
     with Team(isolated_environment(), out) as team:
         team.start("node", node)
-        team.start("planner", peer("planner", "--out", str(out)))
-        team.start("camera", peer("camera", "--stills", str(out / "scenes"), "--topic", CAMERA_TOPIC,
+        team.start("planner", peer("demo.planner", "--out", str(out), "--wait", str(seconds + FIRST_REGIONS_SECONDS)))
+        team.start("camera", peer("demo.camera", "--stills", str(out / "scenes"), "--topic", CAMERA_TOPIC,
                                   "--frames", str(frames), "--rate", str(RATE_HZ)))
         team.wait("camera", seconds + 90)
-        team.wait("planner", 30)
+        team.wait("planner", FIRST_REGIONS_SECONDS + 20)
         team.stop_cleanly("node")
 
 
@@ -79,7 +81,8 @@ def main() -> int:
         options.out.mkdir(parents=True)
         print("demo: drawing the pictures ...", flush=True)
         save_stills(SEED, 640, 480, options.out / "scenes")
-        node = launch_node(options.programs, options.model, options.out)
+        settings = {"model": str(options.model.resolve()), "affordances": AFFORDANCES}
+        node = node_from_launch_file(options.programs, settings, options.out)
         print(f"demo: streaming {options.seconds:.0f} s of them through the node at {RATE_HZ:.0f} Hz ...", flush=True)
         stream(node, options.out, options.seconds)
         tell(options.out, is_trained(options.model))
