@@ -34,8 +34,13 @@ pub struct RegionSettings {
     pub min_region_area: f32,
     /// The most regions, the best by score over all affordances.
     pub max_regions: usize,
-    /// The most points of one outline, at least 4.
+    /// The most points of one outline, at least [`Self::FEWEST_CONTOUR_POINTS`].
     pub max_contour_points: usize,
+}
+
+impl RegionSettings {
+    /// A rectangle's: what a region falls back to when its outline can't be drawn with the points allowed.
+    pub const FEWEST_CONTOUR_POINTS: usize = 4;
 }
 
 /// One affordance's class map with what heat means on it.
