@@ -10,6 +10,10 @@ looptrans_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/paths.sh
 source "$looptrans_root/scripts/paths.sh"
 
+# A shell that has sourced env.sh finds our own Python and cmake first, which a step may be about to replace.
+PATH=$(looptrans_outside "$PATH")
+PATH=${PATH#:}
+
 requirements=$looptrans_root/scripts/requirements
 log_dir=$looptrans_deps/log
 
@@ -46,7 +50,7 @@ check_wheels_fit() {
     "Install ROS 2 Jazzy, source its setup.bash, and run this again."
 }
 
-# The first Python with headers and venv that the wheels are made for. A sourced ROS 2 has its own: python3.
+# The first Python with headers and venv that the wheels are made for (3.10 has no such ONNX Runtime). A sourced ROS 2 has its own: python3.
 find_python() {
   local names="python3 python3.12 python3.11 python3.13" probe name
   [ "$looptrans_ros" = wheels ] || names=python3
@@ -163,7 +167,7 @@ build_interfaces() {
 }
 
 install_torch() {
-  local key prefix=$looptrans_deps/train python
+  local key prefix=$looptrans_train_prefix python
   key=$(echo "$prefix" | key_of "$requirements/train.txt")
   if is_done "$prefix/.done" "$key"; then return; fi
 

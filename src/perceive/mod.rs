@@ -19,5 +19,5 @@ pub mod picture;
 pub mod pipeline;
 pub mod preprocess;
 
-pub use frame::{Encoding, Frame, FrameError, Pixels, RejectReason, Stamp};
+pub use frame::{Encoding, Frame, FrameError, Pixels, RejectReason, Stamp, StampFault};
 pub use infer::InferError;
