@@ -22,6 +22,9 @@ const TURBO: [[f32; 6]; 3] = [
     [0.106_673_3, 12.641_946_08, -60.582_048_36, 110.362_767_71, -89.903_109_12, 27.348_249_73],
 ];
 
+/// Where on Turbo full heat lies: the darkest reds beyond would vanish on dark things.
+pub(super) const HOTTEST: f32 = 0.9;
+
 /// Turbo at `x` in [0, 1].
 pub(super) fn turbo(x: f32) -> [u8; 3] {
     TURBO.map(|polynomial| {
@@ -47,7 +50,7 @@ impl Ramp {
         Self(std::array::from_fn(|level| {
             let heat = level as f32 / 255.0;
             let cover = (256.0 * alpha.clamp(0.0, 1.0) * heat).round() as u16;
-            Step { keep: 256 - cover, add: turbo(heat).map(|channel| u16::from(channel) * cover + 128) }
+            Step { keep: 256 - cover, add: turbo(HOTTEST * heat).map(|channel| u16::from(channel) * cover + 128) }
         }))
     }
 
