@@ -93,6 +93,41 @@ pub enum RejectReason {
     Inference,
 }
 
+impl RejectReason {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadMessage => "bad_message",
+            Self::BadImage => "bad_image",
+            Self::Encoding => "encoding",
+            Self::TooLarge => "too_large",
+            Self::Codec => "codec",
+            Self::Stamp => "stamp",
+            Self::Inference => "inference",
+        }
+    }
+}
+
+/// Why a stamp cannot be the time at which a picture was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StampFault {
+    /// The driver never set it.
+    #[error("it is zero (the driver does not set it)")]
+    Zero,
+    /// Before the epoch.
+    #[error("its seconds are negative")]
+    Negative,
+    /// A second has 10^9 nanoseconds.
+    #[error("its nanoseconds are 10^9 or more")]
+    Nanoseconds,
+    /// Ahead of the ROS clock by more than clocks differ.
+    #[error("it lies {ahead_nanos} ns in the future (are the clocks of the two machines synchronised?)")]
+    Future {
+        /// How far.
+        ahead_nanos: i64,
+    },
+}
+
 /// What is wrong with one frame. Rejects that frame only.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -100,6 +135,14 @@ pub enum FrameError {
     /// See the message.
     #[error("cannot read the message: {0}")]
     BadMessage(String),
+    /// The stamp is refused (`stamp_policy: reject`).
+    #[error("stamp {}.{:09}: {fault}; stamp_policy is reject", .stamp.sec, .stamp.nanosec)]
+    Stamp {
+        /// As the message has it.
+        stamp: Stamp,
+        /// What is wrong with it.
+        fault: StampFault,
+    },
     /// The model failed, or its answer can't be used.
     #[error("inference: {0}")]
     Inference(String),
@@ -110,6 +153,7 @@ impl FrameError {
     pub fn reason(&self) -> RejectReason {
         match self {
             Self::BadMessage(_) => RejectReason::BadMessage,
+            Self::Stamp { .. } => RejectReason::Stamp,
             Self::Inference(_) => RejectReason::Inference,
         }
     }

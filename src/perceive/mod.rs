@@ -15,5 +15,5 @@ pub mod heatmap;
 pub mod infer;
 pub mod pipeline;
 
-pub use frame::{Encoding, Frame, FrameError, Pixels, RejectReason, Stamp};
+pub use frame::{Encoding, Frame, FrameError, Pixels, RejectReason, Stamp, StampFault};
 pub use infer::InferError;
