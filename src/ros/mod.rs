@@ -2,6 +2,7 @@
 //!
 //! The message formats and the rules of names need no ROS and are built, tested and fuzzed without one.
 
+pub mod bulk;
 pub mod cdr;
 pub mod image_message;
 pub mod names;
