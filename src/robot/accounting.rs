@@ -88,4 +88,55 @@ impl Counts {
             }
         }
     }
+
+    /// What happened between `earlier` and now.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let by_reason = |now: &BTreeMap<&'static str, u64>, then: &BTreeMap<&'static str, u64>| {
+            let difference = |(name, count): (&&'static str, &u64)| {
+                let new = count - then.get(name).copied().unwrap_or(0).min(*count);
+                (new > 0).then_some((*name, new))
+            };
+            now.iter().filter_map(difference).collect()
+        };
+        Self {
+            frames_in: self.frames_in.saturating_sub(earlier.frames_in),
+            processed: self.processed.saturating_sub(earlier.processed),
+            dropped: self.dropped.saturating_sub(earlier.dropped),
+            rejected: self.rejected.saturating_sub(earlier.rejected),
+            waiting: self.waiting,
+            dropped_by: by_reason(&self.dropped_by, &earlier.dropped_by),
+            rejected_by: by_reason(&self.rejected_by, &earlier.rejected_by),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_frame_ends_once_under_its_reason() {
+        let mut counts = Counts::default();
+        (0..4).for_each(|_| counts.arrived());
+        counts.ended(Outcome::Processed);
+        counts.ended(Outcome::Dropped(DropReason::TooOld));
+        counts.ended(Outcome::Rejected(RejectReason::BadImage));
+        assert_eq!((counts.frames_in, counts.processed, counts.dropped, counts.rejected), (4, 1, 1, 1));
+        assert_eq!(counts.waiting, 1);
+        assert_eq!(counts.dropped_by, BTreeMap::from([("too_old", 1)]));
+        assert_eq!(counts.rejected_by, BTreeMap::from([("bad_image", 1)]));
+    }
+
+    #[test]
+    fn a_difference_holds_only_what_is_new() {
+        let mut counts = Counts::default();
+        counts.arrived();
+        counts.ended(Outcome::Dropped(DropReason::TooOld));
+        let earlier = counts.clone();
+        counts.arrived();
+        counts.ended(Outcome::Dropped(DropReason::Duplicate));
+        let new = counts.since(&earlier);
+        assert_eq!((new.frames_in, new.dropped), (1, 1));
+        assert_eq!(new.dropped_by, BTreeMap::from([("duplicate", 1)]));
+    }
 }

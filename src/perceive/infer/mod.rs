@@ -9,47 +9,11 @@
 
 use std::path::PathBuf;
 
+pub use crate::config::ProviderChoice;
 use crate::contract::{BundleError, Size};
 
 /// The environment variable that names ONNX Runtime's library file, as the `ort` crate and our scripts use it.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
-
-/// Which hardware computes (the parameter `execution_provider`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum ProviderChoice {
-    /// The fastest that can be had: TensorRT, CUDA, OpenVINO, CPU, in this order.
-    #[default]
-    Auto,
-    /// NVIDIA TensorRT.
-    TensorRt,
-    /// NVIDIA CUDA.
-    Cuda,
-    /// Intel OpenVINO.
-    OpenVino,
-    /// ONNX Runtime's own CPU kernels.
-    Cpu,
-}
-
-/// The providers by the name that parameters, messages and reports use: the only home of these names.
-pub const PROVIDERS: [(&str, ProviderChoice); 5] = [
-    ("auto", ProviderChoice::Auto),
-    ("tensorrt", ProviderChoice::TensorRt),
-    ("cuda", ProviderChoice::Cuda),
-    ("openvino", ProviderChoice::OpenVino),
-    ("cpu", ProviderChoice::Cpu),
-];
-
-impl ProviderChoice {
-    /// The choice of that name, if there is one.
-    pub fn from_name(name: &str) -> Option<Self> {
-        PROVIDERS.iter().find(|(known, _)| *known == name).map(|(_, choice)| *choice)
-    }
-
-    /// Its name in [`PROVIDERS`].
-    pub fn name(self) -> &'static str {
-        PROVIDERS.iter().find(|(_, choice)| *choice == self).map_or("unknown", |(name, _)| name)
-    }
-}
 
 /// How to load and run a model.
 #[derive(Debug, Clone, Default)]
