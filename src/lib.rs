@@ -11,6 +11,8 @@
 //! They meet in the model bundle: `model.onnx` beside `model.yaml`, the [`contract`] it must keep.
 
 pub mod affordance;
+#[cfg(feature = "onnx")]
+pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod error;

@@ -88,13 +88,10 @@ pub struct AttributeProto {
     /// An integer.
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
-    /// A string.
-    #[prost(bytes = "bytes", optional, tag = "4")]
-    pub s: Option<Bytes>,
     /// Integers.
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
-    /// AttributeProto.AttributeType: 1 float, 2 int, 3 string, 7 ints.
+    /// AttributeProto.AttributeType: 1 float, 2 int, 7 ints.
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }

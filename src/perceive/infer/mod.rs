@@ -7,7 +7,17 @@
 //! The library is loaded at run time: see [`InferSettings::library`]. Which hardware computes is always an explicit
 //! choice ([`ProviderChoice`]), and what it came to is reported ([`ProviderInUse`]), never guessed.
 
+#[cfg(feature = "onnx")]
+mod provider;
+#[cfg(feature = "onnx")]
+mod runtime;
+#[cfg(feature = "onnx")]
+mod session;
+
 use std::path::PathBuf;
+
+#[cfg(feature = "onnx")]
+pub use session::Model;
 
 pub use crate::config::ProviderChoice;
 use crate::contract::{BundleError, Size};
@@ -43,9 +53,10 @@ pub struct ProviderInUse {
 }
 
 impl ProviderInUse {
-    /// True when a provider that was asked for by name gave way to another. `auto` asks for none by name.
+    /// True when something that should work did not: a provider asked for by name, or one that `auto` found in the
+    /// library.
     pub fn is_degraded(&self) -> bool {
-        self.requested != ProviderChoice::Auto && self.requested != self.used
+        !self.failed.is_empty()
     }
 }
 
@@ -86,7 +97,10 @@ pub enum InferError {
         minimum: String,
     },
     /// A provider asked for can't be had, and falling back was not allowed.
-    #[error("execution provider {requested}: {}; allow_fallback is off", .failed.join("; "))]
+    #[error(
+        "execution provider {requested} can't be had: {}. allow_fallback is off, so the CPU may not stand in",
+        .failed.join("; ")
+    )]
     Provider {
         /// The name asked for.
         requested: &'static str,
