@@ -5,7 +5,6 @@
 pub mod bulk;
 pub mod cdr;
 pub mod image_message;
-pub mod names;
 pub mod text;
 
 #[cfg(feature = "ros")]

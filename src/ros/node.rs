@@ -182,8 +182,6 @@ fn create_node(args: &RosArgs, settings: &NodeSettings) -> Result<r2r::Node, Nod
         let time_source = node.get_time_source();
         time_source.enable_sim_time(&mut node).map_err(|error| refused("subscribe to /clock", error.to_string()))?;
     }
-    // rcl_wait returns at once, again and again, while it has nothing to wait for.
-    node.create_wall_timer(status::PERIOD).map_err(|error| refused("create a timer", error.to_string()))?;
     Ok(node)
 }
 
