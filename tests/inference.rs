@@ -2,6 +2,8 @@
 //! Needs: ONNX Runtime (ORT_DYLIB_PATH).
 //! Not asserted: anything on a GPU; the order of providers and what falls back to what are unit tests.
 
+#![allow(clippy::unwrap_used)]
+
 mod models;
 
 use looptrans_ros::{

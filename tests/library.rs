@@ -2,6 +2,8 @@
 //! because a process has one library: what fails must leave room for what works.
 //! Needs: ONNX Runtime (ORT_DYLIB_PATH), a C compiler (as Rust itself does).
 
+#![allow(clippy::unwrap_used)]
+
 mod models;
 
 use std::{

@@ -8,13 +8,20 @@
 mod choices;
 mod error;
 mod parameters;
+mod params_file;
+mod remap;
 mod ros_args;
+mod scalar;
 mod settings;
+mod text;
 mod value;
+mod yaml_tree;
 
 pub use choices::{HeatmapEncoding, HeatmapSize, ImageTransport, ProviderChoice, Reliability, StampPolicy};
 pub use error::ConfigError;
 pub use parameters::{DoubleDefault, Kind, PARAMETERS, Parameter, find};
+pub use params_file::UnmatchedFile;
 pub use ros_args::RosArgs;
 pub use settings::NodeSettings;
+pub use text::config_text;
 pub use value::{Origin, Override, Overrides, ParameterValue};

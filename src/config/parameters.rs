@@ -92,6 +92,18 @@ impl Kind {
             Self::Names { .. } => "list of strings",
         }
     }
+
+    /// Type and range in words.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Bool { .. } => "true or false".to_owned(),
+            Self::Integer { range: (least, most), .. } => format!("int, {least} to {most}"),
+            Self::Double { range: (least, most), .. } => format!("double, {least:?} to {most:?}"),
+            Self::Choice { names, .. } => format!("one of {}", names.join(" ")),
+            Self::Text { .. } => "text on one line".to_owned(),
+            Self::Names { .. } => "list of different names".to_owned(),
+        }
+    }
 }
 
 const fn value(number: f64) -> DoubleDefault {

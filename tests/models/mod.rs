@@ -1,7 +1,7 @@
 //! Bundles for tests. `seeded` runs the whole Theta_pixel graph; `colours` has an answer one can foresee.
 //!
 //! Each test file uses what it needs of it.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::path::Path;
 

@@ -30,14 +30,27 @@ impl ContactFinder {
         let Component { columns, rows, .. } = region.labels.components[region.component];
         let box_width = columns.1 - columns.0 + 2;
         self.measure_clearance(region, box_width, rows.1 - rows.0 + 2);
+        // Nearly always the best of all will do; to ask for each better one on the way there would cost far more.
+        let best = self.best(region, box_width, |_| true);
+        if best.is_some_and(&accept) { best } else { self.best(region, box_width, accept) }
+    }
+
+    fn best(
+        &self,
+        region: &GridRegion<'_>,
+        box_width: usize,
+        accept: impl Fn([usize; 2]) -> bool,
+    ) -> Option<[usize; 2]> {
+        let Component { columns, rows, .. } = region.labels.components[region.component];
         let mut best: Option<(f32, [usize; 2])> = None;
         for run in region.labels.runs.iter().filter(|run| run.component == region.component) {
-            for x in run.start..run.end {
-                let clearance = self.clearance[(run.y - rows.0 + 1) * box_width + x - columns.0 + 1];
+            let clearances = &self.clearance[(run.y - rows.0 + 1) * box_width + run.start - columns.0 + 1..];
+            let heats = &region.heat[run.y * region.width..][run.start..run.end];
+            for (i, (heat, clearance)) in heats.iter().zip(clearances).enumerate() {
                 // A pixel of heat 0 (threshold 0) is still a pixel to touch.
-                let worth = region.heat[run.y * region.width + x].max(f32::MIN_POSITIVE) * clearance;
-                if best.is_none_or(|(most, _)| worth > most) && accept([x, run.y]) {
-                    best = Some((worth, [x, run.y]));
+                let worth = heat.max(f32::MIN_POSITIVE) * clearance;
+                if best.is_none_or(|(most, _)| worth > most) && accept([run.start + i, run.y]) {
+                    best = Some((worth, [run.start + i, run.y]));
                 }
             }
         }

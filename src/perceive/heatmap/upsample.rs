@@ -127,6 +127,9 @@ impl Upsampler {
     /// Most maps are nowhere near the maximum in most cells: a map whose highest corner lies below another's lowest
     /// corner is left out of that cell.
     pub fn render_max(&mut self, maps: &[(&[f32], HeatScale)], out: &mut HeatImage) {
+        if let [(map, scale)] = maps {
+            return self.render(map, scale, out);
+        }
         self.prepare_image(out);
         let (encoding, stride_bytes) = (out.encoding, out.stride_bytes());
         let (columns, width, full) = (self.map.width as usize, self.out.width as usize, full_scale(out.encoding));
@@ -143,19 +146,14 @@ impl Upsampler {
             for cell in &x.cells {
                 select_candidates(maps, columns, (band, cell), candidates);
                 let span = cell.outputs.clone();
+                let bytes = span.start * encoding.bytes_per_pixel()..span.end * encoding.bytes_per_pixel();
                 for y_out in band.outputs.clone() {
-                    let t = y.weight[y_out];
+                    let ends = |i: &usize| {
+                        (&tops[i * width..][span.clone()], &bottoms[i * width..][span.clone()], y.weight[y_out])
+                    };
                     let best = &mut row[span.clone()];
-                    best.fill(0.0);
-                    for &i in &*candidates {
-                        let (top, bottom) = (&tops[i * width..][span.clone()], &bottoms[i * width..][span.clone()]);
-                        for (o, (a, b)) in best.iter_mut().zip(top.iter().zip(bottom)) {
-                            let value = a + t * (b - a);
-                            *o = if value > *o { value } else { *o };
-                        }
-                    }
-                    let bytes = encoding.bytes_per_pixel();
-                    let target = &mut out.data[y_out * stride_bytes..][span.start * bytes..span.end * bytes];
+                    row_maximum(candidates.iter().map(ends), SLACK * full, best);
+                    let target = &mut out.data[y_out * stride_bytes..][bytes.clone()];
                     write_row(encoding, best.iter().copied(), target);
                 }
             }
@@ -196,6 +194,34 @@ fn full_scale(encoding: HeatmapEncoding) -> f32 {
     }
 }
 
+/// Heat that rounding may add to an interpolated value, generously.
+const SLACK: f32 = 1e-4;
+
+/// One output row of a cell: the row above, the row below, the weight of the latter. Linear along x.
+type CellRow<'a> = (&'a [f32], &'a [f32], f32);
+
+/// Pixelwise maximum of several maps along one row of a cell. A map whose higher end lies below another's lower end
+/// is left out.
+fn row_maximum<'a>(maps: impl Iterator<Item = CellRow<'a>> + Clone, slack: f32, best: &mut [f32]) {
+    let ends = |(top, bottom, t): CellRow<'a>| {
+        let at = |i: usize| top[i] + t * (bottom[i] - top[i]);
+        (at(0), at(top.len() - 1))
+    };
+    let floor = maps.clone().map(|map| ends(map)).fold(f32::NEG_INFINITY, |floor, (a, b)| floor.max(a.min(b)));
+    best.fill(0.0);
+    for map in maps {
+        let (a, b) = ends(map);
+        if a.max(b) + slack < floor {
+            continue;
+        }
+        let (top, bottom, t) = map;
+        for (o, (a, b)) in best.iter_mut().zip(top.iter().zip(bottom)) {
+            let value = a + t * (b - a);
+            *o = if value > *o { value } else { *o };
+        }
+    }
+}
+
 /// The maps that can hold the maximum somewhere in a cell. Interpolated values lie between the cell's four corners; the
 /// slack covers float rounding.
 fn select_candidates(
@@ -204,7 +230,6 @@ fn select_candidates(
     (band, cell): (&Cell, &Cell),
     candidates: &mut Vec<usize>,
 ) {
-    const SLACK: f32 = 1e-4;
     let corners = |(map, scale): &(&[f32], HeatScale)| {
         [(band.lower, cell.lower), (band.lower, cell.upper), (band.upper, cell.lower), (band.upper, cell.upper)]
             .map(|(row, column)| (map[row * columns + column] - scale.low) * scale.gain)

@@ -18,7 +18,6 @@ use std::path::PathBuf;
 
 #[cfg(feature = "onnx")]
 pub use session::Model;
-
 pub use crate::config::ProviderChoice;
 use crate::contract::{BundleError, Size};
 
