@@ -6,7 +6,7 @@ use super::{
     GraspRegion, LOW_CONTRAST, LOW_CONTRAST_SCORE, TOUCHES_BORDER,
     contact::{ContactFinder, GridRegion},
     contour::{HeatGrid, Simplifier},
-    label::{Component, Labels},
+    label::{self, Component, Labels},
     shape,
 };
 use crate::{
@@ -138,7 +138,7 @@ impl RegionFinder {
 
     fn collect_candidates(&mut self, index: usize, map: &AffordanceMap<'_>, settings: &RegionSettings) {
         let pixels = self.heat.len() as f64;
-        let total: f64 = self.heat.chunks(64).map(|part| f64::from(part.iter().sum::<f32>())).sum();
+        let total: f64 = self.heat.chunks(1024).map(label::sum).sum();
         for (component, c) in self.labels.components.iter().enumerate() {
             let area = c.area as f64;
             let mean = c.heat_sum / area;
