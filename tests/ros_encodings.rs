@@ -68,8 +68,7 @@ fn grey_pictures_are_read_in_every_depth_and_byte_order() {
 
 #[test]
 fn jpeg_and_png_come_through_the_compressed_topic_whatever_the_format_says() {
-    let mut rig =
-        Rig::start_on("/cam/image/compressed", COMPRESSED, json!({"image_transport": "compressed"}));
+    let mut rig = Rig::start_on("/cam/image/compressed", COMPRESSED, json!({"image_transport": "compressed"}));
     rig.listen(HEATMAPS, "looptrans_ros/msg/HeatmapArray");
     let picture = camera::thirds();
     for (format, says) in [

@@ -56,12 +56,8 @@ fn read_by_rclpy(message_type: &str, bytes: &[u8]) -> Value {
 
 /// What rclpy makes of this message.
 fn written_by_rclpy(message_type: &str, message: &Value) -> Vec<u8> {
-    let mut child = bridge()
-        .args(["--serialize", message_type])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        bridge().args(["--serialize", message_type]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(message.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
@@ -75,11 +71,8 @@ fn f(value: f32) -> Value {
 
 #[test]
 fn rclpy_reads_our_images() {
-    let heat = HeatImage {
-        size: Size { height: 2, width: 3 },
-        encoding: HeatmapEncoding::Float32,
-        data: (0..24).collect(),
-    };
+    let heat =
+        HeatImage { size: Size { height: 2, width: 3 }, encoding: HeatmapEncoding::Float32, data: (0..24).collect() };
     let mut buffer = Vec::new();
     bulk::write_image(&mut buffer, HEADER, Picture::from(&heat)).unwrap();
     let expected = json!({
@@ -89,8 +82,7 @@ fn rclpy_reads_our_images() {
     assert_eq!(read_by_rclpy("sensor_msgs/msg/Image", &buffer), expected);
 
     bulk::write_compressed(&mut buffer, HEADER, "rgb8; jpeg compressed bgr8", &[0xff, 0xd8, 0xff]).unwrap();
-    let expected =
-        json!({"header": header(), "format": "rgb8; jpeg compressed bgr8", "data": {"hex": "ffd8ff"}});
+    let expected = json!({"header": header(), "format": "rgb8; jpeg compressed bgr8", "data": {"hex": "ffd8ff"}});
     assert_eq!(read_by_rclpy("sensor_msgs/msg/CompressedImage", &buffer), expected);
 }
 
@@ -146,11 +138,8 @@ fn rclpy_reads_our_regions_field_by_field() {
         closing_angle_rad: -0.1,
         flags: 80,
     };
-    let perception = Perception {
-        source: Size { height: 480, width: 641 },
-        regions: vec![region],
-        ..Perception::default()
-    };
+    let perception =
+        Perception { source: Size { height: 480, width: 641 }, regions: vec![region], ..Perception::default() };
     let pixels = Pixels::Compressed { format: "", data: &[] };
     let frame = Frame { stamp: STAMP, frame_id: HEADER.frame_id, pixels };
     let facts = PublishFacts { age_nanos: 1_250_000_000, frames_dropped: 3 };

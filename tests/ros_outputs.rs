@@ -118,6 +118,27 @@ fn check_heat(heatmap: &Value, heatmaps: &Value) {
 }
 
 #[test]
+fn the_node_has_these_topics_and_no_others() {
+    let mut rig = Rig::start(json!({}));
+    rig.exchange(&[REGIONS], Rig::good);
+    let (subscribed, published) = rig.peer.topics("/affordance_node");
+    let expected = json!({"/cam/image": [IMAGE], "/cam/camera_info": ["sensor_msgs/msg/CameraInfo"]});
+    assert_eq!(subscribed, expected);
+    let expected = json!({
+        REGIONS: ["looptrans_ros/msg/GraspRegionArray"],
+        HEATMAP: [IMAGE],
+        HEATMAP_INFO: ["sensor_msgs/msg/CameraInfo"],
+        HEATMAPS: ["looptrans_ros/msg/HeatmapArray"],
+        OVERLAY: [IMAGE],
+        OVERLAY_JPEG: [COMPRESSED],
+        LABEL_INFO: ["looptrans_ros/msg/LabelInfo"],
+        STATUS: ["looptrans_ros/msg/NodeStatus"],
+        "/rosout": ["rcl_interfaces/msg/Log"],
+    });
+    assert_eq!(published, expected);
+}
+
+#[test]
 fn heat_at_network_size_in_floats_comes_with_a_calibration_to_match() {
     let mut rig = Rig::start(json!({"heatmap_size": "network", "heatmap_encoding": "32FC1", "affordances": ["blue"]}));
     rig.peer.advertise("/cam/camera_info", "sensor_msgs/msg/CameraInfo");
@@ -212,8 +233,16 @@ fn a_reader_that_is_stuck_holds_nobody_up() {
 fn node_and_topics_follow_the_remap_rules() {
     let domain = ros_support::domain::Domain::claim();
     let args = [
-        "-r", "__ns:=/robot", "-r", "__node:=grip", "-r", "image:=front/rgb", "-r", "~/grasp_regions:=/grasps",
-        "--log-level", "warn",
+        "-r",
+        "__ns:=/robot",
+        "-r",
+        "__node:=grip",
+        "-r",
+        "image:=front/rgb",
+        "-r",
+        "~/grasp_regions:=/grasps",
+        "--log-level",
+        "warn",
     ];
     // launch_ros writes the node's name first; the last rule for the same thing does not win in rcl, so name it once.
     let params = node::params_file(&node::parameters(json!({"input_reliability": "reliable"})));
@@ -225,7 +254,8 @@ fn node_and_topics_follow_the_remap_rules() {
     peer.advertise("/robot/front/rgb", IMAGE);
     peer.subscribe("/grasps", "looptrans_ros/msg/GraspRegionArray");
     peer.subscribe("/robot/grip/status", "looptrans_ros/msg/NodeStatus");
-    assert!(peer.nodes().contains(&"/robot/grip".to_owned()));
+    let (subscribed, _) = peer.topics("/robot/grip");
+    assert_eq!(subscribed["/robot/front/rgb"], json!([IMAGE]), "{subscribed}");
     let arrived = (0..20).any(|_| {
         let frame = Rig::good();
         peer.publish("/robot/front/rgb", &frame);

@@ -1,23 +1,23 @@
 //! The robot's node: `affordance_node --ros-args -r image:=/camera/image --params-file FILE`.
 
 use std::{
-    env,
     io::{Write, stderr, stdout},
     process::ExitCode,
 };
 
 use clap::Parser;
 use looptrans_ros::{
-    config::{NodeSettings, RosArgs},
+    config::{NodeSettings, RosArgs, config_text},
     ros::{self, NODE_NAME},
 };
 
-/// Affordance heatmaps and grasp regions from camera images, over ROS 2. Everything else is set by ROS parameters and
-/// remap rules, after --ros-args.
+/// Affordance heatmaps and grasp regions from camera images, over ROS 2.
+///
+/// Set it up by ROS parameters and remap rules: affordance_node --ros-args -r image:=/camera/image --params-file FILE
 #[derive(Debug, Parser)]
 #[command(name = NODE_NAME, version)]
 struct Cli {
-    /// Print every parameter with the value it would have, as a parameter file, and exit
+    /// Print a parameter file with every parameter, its default and what it does, and exit
     #[arg(long)]
     print_config: bool,
 }
@@ -26,25 +26,22 @@ fn main() -> ExitCode {
     match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
             // A closed stderr must not turn into a panic.
-            let _ = writeln!(stderr(), "{NODE_NAME}: {}", format!("{error:#}").replace('\n', " "));
+            let _ = writeln!(stderr(), "{NODE_NAME}: {line}");
             ExitCode::FAILURE
         }
     }
 }
 
 fn start() -> anyhow::Result<()> {
-    let arguments: Vec<String> = env::args_os()
-        .map(|argument| argument.into_string().map_err(|bad| anyhow::anyhow!("command line: not UTF-8: {bad:?}")))
-        .collect::<Result<_, _>>()?;
-    let args = RosArgs::parse(arguments.get(1..).unwrap_or_default(), NODE_NAME)?;
-    let program = arguments.first().map_or(NODE_NAME, String::as_str).to_owned();
-    let cli = Cli::parse_from(std::iter::once(program).chain(args.user_args.iter().cloned()));
-    let settings = NodeSettings::from_overrides(&args.overrides)?;
+    let args = RosArgs::from_process(NODE_NAME)?;
+    let cli = Cli::parse_from(std::iter::once(NODE_NAME).chain(args.user_args.iter().map(String::as_str)));
     if cli.print_config {
-        write!(stdout(), "{}", settings.to_yaml())?;
+        stdout().write_all(config_text().as_bytes())?;
         return Ok(());
     }
+    let settings = NodeSettings::from_overrides(&args.overrides)?;
     if let Some(summary) = ros::run(&args, settings)? {
         writeln!(stdout(), "{}", serde_json::to_string(&summary)?)?;
     }

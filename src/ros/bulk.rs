@@ -62,12 +62,7 @@ pub fn write_image(buffer: &mut Vec<u8>, header: Header<'_>, picture: Picture<'_
 ///
 /// # Errors
 /// More bytes than the format can count.
-pub fn write_compressed(
-    buffer: &mut Vec<u8>,
-    header: Header<'_>,
-    format: &str,
-    data: &[u8],
-) -> Result<(), CdrError> {
+pub fn write_compressed(buffer: &mut Vec<u8>, header: Header<'_>, format: &str, data: &[u8]) -> Result<(), CdrError> {
     let mut writer = Writer::new(buffer);
     put_header(&mut writer, header)?;
     writer.string("format", format)?;

@@ -57,10 +57,7 @@ pub fn for_heatmap(
     if partial || calibrated != source {
         return Err(CameraInfoError::Size { picture: source, calibrated, partial });
     }
-    let scale = [
-        f64::from(source.width) / f64::from(heat.width),
-        f64::from(source.height) / f64::from(heat.height),
-    ];
+    let scale = [f64::from(source.width) / f64::from(heat.width), f64::from(source.height) / f64::from(heat.height)];
     for (row, scale) in scale.into_iter().enumerate() {
         scale_row(&mut scaled.k[3 * row..3 * row + 3], scale);
         scale_row(&mut scaled.p[4 * row..4 * row + 4], scale);

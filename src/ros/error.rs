@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{
-    contract::BundleError, perceive::InferError,
-    robot::PublishError,
-};
+use crate::{contract::BundleError, perceive::InferError, robot::PublishError};
 
 /// Why the node cannot start, or had to end. One line each.
 #[derive(Debug, thiserror::Error)]

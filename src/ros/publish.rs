@@ -205,12 +205,7 @@ impl Sink for RosSink {
 }
 
 impl Bulk {
-    fn create(
-        node: &mut Node,
-        name: &'static str,
-        message_type: &str,
-        qos: QosProfile,
-    ) -> Result<Self, PublishError> {
+    fn create(node: &mut Node, name: &'static str, message_type: &str, qos: QosProfile) -> Result<Self, PublishError> {
         let publisher =
             node.create_publisher_untyped(name, message_type, qos).map_err(|error| refused(name, &error))?;
         Ok(Self { name, publisher })

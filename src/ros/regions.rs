@@ -21,12 +21,7 @@ const DEPTH_NONE: u8 = GraspRegionArray::NONE as u8;
 
 /// The message for one processed frame. Without depth `has_3d` is false and every field of the 3D part is NaN, or 0 for
 /// the share of valid depth: nobody can mistake them for a place.
-pub fn message(
-    frame: &Frame<'_>,
-    perception: &Perception,
-    facts: &PublishFacts,
-    model_id: &str,
-) -> GraspRegionArray {
+pub fn message(frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts, model_id: &str) -> GraspRegionArray {
     GraspRegionArray {
         header: header(Header::from(frame)),
         model_id: model_id.to_owned(),

@@ -7,7 +7,7 @@ Commands (all have "op"):
   publish     topic message          bytes are written {"hex": "..."}
   flood       topic message count    the same message again and again, its stamp's nanoseconds counting up
   matched     topic count            -> a "matched" event once that many subscriptions and publishers are there
-  nodes                              -> a "nodes" event with all node names
+  topics      node                   -> a "topics" event: what that node subscribes to and publishes, with types
 Every command is answered by a "done" event. Errors end the program.
 
 Also: bridge.py --deserialize TYPE FILE    prints the serialised message in FILE as JSON
@@ -125,9 +125,16 @@ class Bridge:
             return self.publishers[topic].get_subscription_count()
         return self.node.count_publishers(topic)
 
-    def nodes(self, command: dict[str, Any]) -> None:
-        names = [f"{space.rstrip('/')}/{name}" for name, space in self.node.get_node_names_and_namespaces()]
-        self.say("nodes", nodes=names)
+    def topics(self, command: dict[str, Any]) -> None:
+        space, _, name = command["node"].rpartition("/")
+        deadline = time.monotonic() + MATCH_SECONDS
+        while (name, space or "/") not in self.node.get_node_names_and_namespaces():
+            if time.monotonic() > deadline:
+                raise SystemExit(f"no node {command['node']} after {MATCH_SECONDS} s")
+            time.sleep(0.02)
+        subscribed = self.node.get_subscriber_names_and_types_by_node(name, space or "/")
+        published = self.node.get_publisher_names_and_types_by_node(name, space or "/")
+        self.say("topics", subscribed=dict(subscribed), published=dict(published))
 
     def serve(self) -> None:
         for line in sys.stdin:

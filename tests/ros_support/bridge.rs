@@ -94,11 +94,11 @@ impl Bridge {
         self.command(json!({"op": "flood", "topic": topic, "message": message, "count": count}));
     }
 
-    /// The names of all nodes the peer sees.
-    pub fn nodes(&mut self) -> Vec<String> {
-        self.command(json!({"op": "nodes"}));
-        let event = self.wait("node names", |event| event["event"] == "nodes");
-        event["nodes"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    /// What a node subscribes to and publishes: topic -> [type].
+    pub fn topics(&mut self, node: &str) -> (Value, Value) {
+        self.command(json!({"op": "topics", "node": node}));
+        let event = self.wait("topics", |event| event["event"] == "topics");
+        (event["subscribed"].clone(), event["published"].clone())
     }
 
     /// The next message on a topic.

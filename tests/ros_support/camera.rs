@@ -16,8 +16,18 @@ pub const FRAME_ID: &str = "camera_optical_frame";
 
 /// Every raw encoding of colours; the mono ones are apart.
 pub const COLOUR_ENCODINGS: &[&str] = &[
-    "rgb8", "bgr8", "rgba8", "bgra8", "yuv422", "yuv422_yuy2", "nv21", "nv24", "bayer_rggb8", "bayer_bggr8",
-    "bayer_gbrg8", "bayer_grbg8",
+    "rgb8",
+    "bgr8",
+    "rgba8",
+    "bgra8",
+    "yuv422",
+    "yuv422_yuy2",
+    "nv21",
+    "nv24",
+    "bayer_rggb8",
+    "bayer_bggr8",
+    "bayer_gbrg8",
+    "bayer_grbg8",
 ];
 
 /// Thirds of red, green and blue, from left to right, on a dim grey.

@@ -25,7 +25,8 @@ pub fn model() -> PathBuf {
             let folder = tempfile::tempdir().unwrap();
             let bundle = crate::models::colours();
             std::fs::write(folder.path().join(MODEL_FILE), &bundle.onnx).unwrap();
-            std::fs::write(folder.path().join(CONTRACT_FILE), serde_yaml::to_string(&bundle.contract).unwrap()).unwrap();
+            std::fs::write(folder.path().join(CONTRACT_FILE), serde_yaml::to_string(&bundle.contract).unwrap())
+                .unwrap();
             folder
         })
         .path()

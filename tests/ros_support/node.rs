@@ -19,7 +19,8 @@ pub struct Node {
     /// Everything it wrote to stderr so far.
     log: Arc<Mutex<String>>,
     stdout: Option<thread::JoinHandle<String>>,
-    _params: tempfile::NamedTempFile,
+    /// Deleted when the node has ended.
+    params: Option<tempfile::NamedTempFile>,
 }
 
 /// How a node ended.
@@ -70,12 +71,14 @@ impl Node {
     /// Starts the node with `more` parameters and arguments.
     pub fn start_with(domain: &Domain, more: Value, args: &[&str]) -> Self {
         let params = params_file(&parameters(more));
-        let mut child = command(domain, params.path(), args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut node = Self::spawn(command(domain, params.path(), args));
+        node.params = Some(params);
+        node
+    }
+
+    /// Starts a command of [`command`].
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (stderr, written) = (child.stderr.take().unwrap(), log.clone());
         thread::spawn(move || {
@@ -91,7 +94,7 @@ impl Node {
             let _ = stdout.read_to_string(&mut text);
             text
         }));
-        Self { child, log, stdout, _params: params }
+        Self { child, log, stdout, params: None }
     }
 
     /// Waits until the log holds this text.
