@@ -2,7 +2,10 @@
 
 use std::{
     future::Future,
-    sync::{Arc, PoisonError},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Instant,
 };
 
@@ -36,6 +39,11 @@ pub struct CameraMessage {
 
 impl Incoming for CameraMessage {
     fn frame(&self) -> Result<Frame<'_>, FrameError> {
+        // One camera, one habit: a single warning says it.
+        static WARNED: AtomicBool = AtomicBool::new(false);
+        if image_message::frame_id_is_cut(&self.bytes) && !WARNED.swap(true, Ordering::Relaxed) {
+            tracing::warn!("images have a frame_id that is not UTF-8, holds a NUL or is too long; it is cut there");
+        }
         image_message::frame(self.transport, &self.bytes)
     }
 

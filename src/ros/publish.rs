@@ -189,7 +189,9 @@ impl Sink for RosSink {
         if let Some(heat) = &perception.combined {
             // First the calibration: who synchronises both gets a pair.
             self.publish_camera_info(header, source, heat.size)?;
-            self.topics.heatmap.publish(&mut self.message, |m| bulk::write_image(m, header, Picture::from(heat)))?;
+            if self.topics.heatmap.is_heard() {
+                self.topics.heatmap.publish(&mut self.message, |m| bulk::write_image(m, header, Picture::from(heat)))?;
+            }
         }
         if !perception.heatmaps.is_empty() {
             let head = HeatmapsHead { header, model_id: &self.model_id, source };
