@@ -16,10 +16,10 @@ mod session;
 
 use std::path::PathBuf;
 
-#[cfg(feature = "onnx")]
-pub use session::Model;
 pub use crate::config::ProviderChoice;
 use crate::contract::{BundleError, Size};
+#[cfg(feature = "onnx")]
+pub use session::Model;
 
 /// The environment variable that names ONNX Runtime's library file, as the `ort` crate and our scripts use it.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
