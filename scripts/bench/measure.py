@@ -191,7 +191,7 @@ def main() -> int:
     try:
         shutil.rmtree(options.out, ignore_errors=True)
         options.out.mkdir(parents=True)
-        results: Json = {"affordances": AFFORDANCES, "stages": stages.run_benches(options.out)}
+        results: Json = {"affordances": AFFORDANCES, "stages": stages.run_bench(options.out)}
         save_stills(SEED, 640, 480, options.out / "scenes")
         results["machine"] = machine()
         bench = Bench(options.programs, options.out)
