@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from demo.report import percentile
@@ -62,20 +63,36 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
 
 
-def memory(samples: Sequence[tuple[float, int]], frames: int) -> Json:
-    """Growth of the resident set, from (seconds, KiB) samples spread over that many frames."""
+@dataclass(frozen=True)
+class MemorySample:
+    """A process's resident memory at one time: its own, and what it shares with other processes."""
+
+    seconds: float
+    own_kib: int
+    # DDS's segments, ours and those of the peers: of fixed size, but resident only page by page as they are used.
+    shared_kib: int
+
+
+def memory(samples: Sequence[MemorySample], frames: int) -> Json:
+    """Growth of the process's own memory, from samples spread over that many frames."""
     # The first fifth is warm-up: arenas and pools fill.
     steady = samples[len(samples) // 5 :]
-    span = samples[-1][0] - samples[0][0]
-    kib_per_second = slope(steady)
+    span = samples[-1].seconds - samples[0].seconds
+    kib_per_second = slope([(sample.seconds, sample.own_kib) for sample in steady])
     return {
         "frames": frames,
-        "first_mib": round(samples[0][1] / 1024, 2),
-        "steady_mib": round(steady[0][1] / 1024, 2),
-        "last_mib": round(samples[-1][1] / 1024, 2),
-        "peak_mib": round(max(kib for _, kib in samples) / 1024, 2),
+        "first_mib": _mib(samples[0].own_kib),
+        "steady_mib": _mib(steady[0].own_kib),
+        "last_mib": _mib(samples[-1].own_kib),
+        "peak_mib": _mib(max(sample.own_kib for sample in samples)),
+        "shared_peak_mib": _mib(max(sample.shared_kib for sample in samples)),
         "kib_per_1000_frames": round(kib_per_second * span / frames * 1000, 1),
+        "samples": [astuple(sample) for sample in samples],
     }
+
+
+def _mib(kib: int) -> float:
+    return round(kib / 1024, 2)
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -16,6 +16,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from demo.planner import CONNECTED
 from demo.report import write_json
 from looptrans_ros.msg import GraspRegionArray, HeatmapArray
 
@@ -55,6 +56,9 @@ def main() -> int:
     rclpy.init()
     listener = Listener(options.node, options.topics)
     try:
+        while listener.count_publishers(f"/{options.node}/{options.topics[0]}") == 0:
+            rclpy.spin_once(listener, timeout_sec=0.1)
+        print(CONNECTED, flush=True)
         rclpy.spin(listener)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass

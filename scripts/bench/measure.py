@@ -15,8 +15,9 @@ from pathlib import Path
 import yaml
 
 from bench import figures, stages
-from bench.figures import Json
+from bench.figures import Json, MemorySample
 from bench.listener import TYPES
+from demo.planner import CONNECT_SECONDS, CONNECTED
 from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
 from demo.report import write_json
 from demo.run import AFFORDANCES, RATE_HZ, node_from_launch_file, peer
@@ -52,8 +53,8 @@ class Outcome:
     summary: Json
     ages_ms: list[float]
     received: dict[str, int]
-    # (seconds since the start, resident KiB) of the node while the camera streamed.
-    resident: list[tuple[float, int]]
+    # Of the node, while the camera streamed.
+    memory: list[MemorySample]
 
 
 class Bench:
@@ -75,8 +76,9 @@ class Bench:
         with Team(isolated_environment(), folder) as team:
             pid = team.start("node", node)
             team.start("listener", peer("bench.listener", "--out", str(heard), "--topics", *load.topics))
+            team.wait_for_word("listener", CONNECTED, CONNECT_SECONDS)
             team.start("camera", camera)
-            resident = sample_resident(team, pid, load.frames / load.rate_hz + 120)
+            memory = sample_memory(team, pid, load.frames / load.rate_hz + 120)
             time.sleep(1.0)  # the last frame's way through the node
             team.stop_cleanly("node")
             team.stop_cleanly("listener")
@@ -86,28 +88,27 @@ class Bench:
         if not summary["processed"]:
             raise RunError(f"the node processed no frame: {folder}/node.log")
         noted = yaml.safe_load(heard.read_text())
-        return Outcome(summary, noted["ages_ms"], noted["received"], resident)
+        return Outcome(summary, noted["ages_ms"], noted["received"], memory)
 
 
-def sample_resident(team: Team, pid: int, seconds: float) -> list[tuple[float, int]]:
-    """The node's resident memory, five times a second while the camera streams."""
-    samples: list[tuple[float, int]] = []
+def sample_memory(team: Team, pid: int, seconds: float) -> list[MemorySample]:
+    """The node's memory, five times a second while the camera streams."""
+    samples: list[MemorySample] = []
     started = time.monotonic()
     while team.is_running("camera"):
         if not team.is_running("node") or time.monotonic() - started > seconds:
             break  # `wait` says which it was
         if "streaming" in team.log("camera").read_text(errors="replace"):
-            samples.append((time.monotonic() - started, resident_kib(pid)))
+            samples.append(memory_of(pid, time.monotonic() - started))
         time.sleep(0.2)
     team.wait("camera", 1)
     return samples
 
 
-def resident_kib(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise RunError(f"no VmRSS in /proc/{pid}/status")
+def memory_of(pid: int, seconds: float) -> MemorySample:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith("Rss")}
+    return MemorySample(seconds, kib["RssAnon"] + kib["RssFile"], kib["RssShmem"])
 
 
 def measure_stages(bench: Bench, model: Path) -> list[Json]:
@@ -132,10 +133,10 @@ def measure_overload(bench: Bench, model: Path, run_ms: float) -> Json:
 
 
 def measure_memory(bench: Bench, small_model: Path) -> Json:
-    """Growth of the node's memory over 2,000 processed frames, all outputs subscribed."""
-    print("bench: memory over more than 2,000 frames ...", flush=True)
-    outcome = bench.run(Load(small_model, EVERYTHING, frames=2400, rate_hz=40.0))
-    return {**figures.memory(outcome.resident, outcome.summary["processed"]), "summary": outcome.summary}
+    """Growth of the node's memory over more than 2,000 frames, everything subscribed."""
+    print("bench: memory over 2,400 frames ...", flush=True)
+    outcome = bench.run(Load(small_model, EVERYTHING, frames=2400, rate_hz=25.0))
+    return {**figures.memory(outcome.memory, outcome.summary["frames_in"]), "summary": outcome.summary}
 
 
 def machine() -> Json:
@@ -177,8 +178,8 @@ def print_results(results: Json) -> None:
     print(f"\noverload at {age['rate_hz']:.0f} Hz: age {age['p50_ms']} ms median, {age['p99_ms']} ms 99 %, {age['max_ms']} ms most;"
           f" bound {age['bound_ms']} ms (period + run): {'PASS' if age['within_bound'] else 'MISS'}")
     grown = results["memory"]
-    print(f"memory over {grown['frames']} frames: {grown['steady_mib']} MiB -> {grown['last_mib']} MiB"
-          f" (peak {grown['peak_mib']}), {grown['kib_per_1000_frames']} KiB per 1,000 frames")
+    print(f"memory over {grown['frames']} frames: {grown['steady_mib']} MiB -> {grown['last_mib']} MiB (peak {grown['peak_mib']}),"
+          f" {grown['kib_per_1000_frames']} KiB per 1,000 frames; beside it up to {grown['shared_peak_mib']} MiB of DDS's shared memory")
 
 
 def main() -> int:

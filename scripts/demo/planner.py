@@ -9,6 +9,7 @@ regions.json and report.json. The types come from the looptrans_ros package's in
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ from looptrans_ros.msg import GraspRegionArray, HeatmapArray, LabelInfo, NodeSta
 QUIET_SECONDS = 2.5
 # How long the node may take after that to tell its final accounting.
 ACCOUNTING_SECONDS = 10.0
+# How long the node may take to load its model, and we to find it.
+CONNECT_SECONDS = 60.0
+# What it prints when it has found the node.
+CONNECTED = "connected"
 RELIABLE = QoSProfile(depth=5)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -43,6 +48,7 @@ class Planner(Node):
         self.labels: LabelInfo | None = None
         self.status: NodeStatus | None = None
         self.last_regions = self.last_status = time.monotonic()
+        self._regions_topic = f"/{node_name}/grasp_regions"
         for kind, topic, heard, qos in (
             (GraspRegionArray, "grasp_regions", self._on_regions, RELIABLE),
             (HeatmapArray, "heatmaps", self._on_heatmaps, RELIABLE),
@@ -73,6 +79,10 @@ class Planner(Node):
     def _on_status(self, message: NodeStatus) -> None:
         self.status, self.last_status = message, time.monotonic()
 
+    def is_connected(self) -> bool:
+        """Whether the node's main output has been found."""
+        return self.count_publishers(self._regions_topic) > 0
+
     def counters(self) -> Counters | None:
         """The accounting of the newest status."""
         if self.status is None:
@@ -87,18 +97,26 @@ class Planner(Node):
 
 def watch(planner: Planner, first_seconds: float) -> str | None:
     """Hear the stream to its end; what went wrong, if anything did."""
-    deadline = time.monotonic() + first_seconds
-    while not planner.records:
-        if time.monotonic() > deadline:
-            return f"no grasp regions arrived within {first_seconds:.0f} s"
-        rclpy.spin_once(planner, timeout_sec=0.1)
+    if not spin_until(planner, planner.is_connected, CONNECT_SECONDS):
+        return f"the node's outputs did not appear within {CONNECT_SECONDS:.0f} s"
+    print(CONNECTED, flush=True)
+    if not spin_until(planner, lambda: bool(planner.records), first_seconds):
+        return f"no grasp regions arrived within {first_seconds:.0f} s"
     while time.monotonic() < planner.last_regions + QUIET_SECONDS:
         rclpy.spin_once(planner, timeout_sec=0.1)
-    while not planner.settled():
-        if time.monotonic() > planner.last_regions + QUIET_SECONDS + ACCOUNTING_SECONDS:
-            return f"the node's status does not account for every frame: {planner.counters()}"
-        rclpy.spin_once(planner, timeout_sec=0.1)
+    if not spin_until(planner, planner.settled, ACCOUNTING_SECONDS):
+        return f"the node's status does not account for every frame: {planner.counters()}"
     return None
+
+
+def spin_until(planner: Planner, condition: Callable[[], bool], seconds: float) -> bool:
+    """Hear messages until the condition holds; False when the time is up first."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        rclpy.spin_once(planner, timeout_sec=0.1)
+    return True
 
 
 def save(planner: Planner, out: Path) -> None:
@@ -114,7 +132,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Subscribe to an affordance node and record what it finds.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--node", default="affordance_node", help="the affordance node's name")
-    parser.add_argument("--wait", type=float, default=60.0, help="how long to wait for the first regions [s]")
+    parser.add_argument("--wait", type=float, default=60.0, help="how long to wait for the first regions, once the node is found [s]")
     options = parser.parse_args()
 
     options.out.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from demo.launch_args import Installed, LaunchError, node_command
+from demo.planner import CONNECT_SECONDS, CONNECTED
 from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
 from demo.scenes import SEED, save_stills
 
@@ -20,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "looptrans_ros"
 CAMERA_TOPIC = "/cam/image"
 RATE_HZ = 10.0
-# How long the first regions may take beyond the stream's own length: the node has a model to load.
+# How long the first regions may take beyond the stream's own length, once the planner has found the node.
 FIRST_REGIONS_SECONDS = 20.0
 AFFORDANCES = ["hold", "cut_with", "open", "hit"]
 
@@ -44,6 +45,8 @@ def stream(node: list[str], out: Path, seconds: float) -> None:
     with Team(isolated_environment(), out) as team:
         team.start("node", node)
         team.start("planner", peer("demo.planner", "--out", str(out), "--wait", str(seconds + FIRST_REGIONS_SECONDS)))
+        # From the first frame on, so that none goes unseen.
+        team.wait_for_word("planner", CONNECTED, CONNECT_SECONDS + 5)
         team.start("camera", peer("demo.camera", "--stills", str(out / "scenes"), "--topic", CAMERA_TOPIC,
                                   "--frames", str(frames), "--rate", str(RATE_HZ)))
         team.wait("camera", seconds + 90)

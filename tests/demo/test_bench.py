@@ -1,4 +1,5 @@
 import unittest
+from collections.abc import Callable
 
 from bench import figures, stages
 
@@ -28,14 +29,16 @@ class Figures(unittest.TestCase):
         self.assertEqual((found["bound_ms"], found["over_bound"], found["within_bound"]), (73.0, 2, False))
         self.assertTrue(figures.ages([50.0] * 99 + [90.0], period_ms=33.0, run_ms=40.0)["within_bound"])
 
-    def test_a_steady_growth_of_memory_is_measured_and_warm_up_is_not(self) -> None:
-        warm_up = [(float(second), 50_000 + 1000 * second) for second in range(10)]
-        steady = [(float(second), 60_000 + 2 * (second - 10)) for second in range(10, 50)]
-        found = figures.memory(warm_up + steady, frames=490)
-        # 2 KiB a second at 10 frames a second.
-        self.assertAlmostEqual(found["kib_per_1000_frames"], 200.0, places=3)
-        flat = figures.memory(warm_up + [(second, 60_000) for second, _ in steady], frames=490)
-        self.assertEqual(flat["kib_per_1000_frames"], 0.0)
+    def test_a_steady_growth_of_own_memory_is_measured_and_warm_up_is_not(self) -> None:
+        def sampled(own_kib_at: Callable[[int], int]) -> dict:
+            samples = [figures.MemorySample(float(second), own_kib_at(second), 1000 * second) for second in range(50)]
+            return figures.memory(samples, frames=490)
+
+        # 2 KiB a second at 10 frames a second, after ten seconds of warm-up.
+        growing = sampled(lambda second: 50_000 + 1000 * min(second, 10) + 2 * max(second - 10, 0))
+        self.assertAlmostEqual(growing["kib_per_1000_frames"], 200.0, places=3)
+        flat = sampled(lambda second: 50_000 + 1000 * min(second, 10))
+        self.assertEqual((flat["kib_per_1000_frames"], flat["shared_peak_mib"]), (0.0, 47.85))
 
     def test_the_rows_of_a_markdown_table_are_read_by_column(self) -> None:
         text = "medians\n\n| image | run |\n|---|---|\n| 640x480 | 40.1 |\n| 1920x1080 | 41.2 |\n"

@@ -79,6 +79,16 @@ class Teams(unittest.TestCase):
             team.start("node", ["sh", "-c", "echo no model; exit 3"])
             team.wait("camera", DEADLINE_SECONDS)
 
+    def test_a_word_is_waited_for_until_time_or_a_program_is_up(self) -> None:
+        with self.team() as team:
+            team.start("planner", ["sh", "-c", "sleep 0.1; echo connected; sleep 1000"])
+            team.wait_for_word("planner", "connected", DEADLINE_SECONDS)
+            with self.assertRaisesRegex(RunError, "the planner is not ready after 0 s"):
+                team.wait_for_word("planner", "ready", 0.0)
+            team.start("node", ["sh", "-c", "exit 3"])
+            with self.assertRaisesRegex(RunError, "the node ended early, with status 3"):
+                team.wait_for_word("planner", "ready", DEADLINE_SECONDS)
+
     def test_nothing_outlives_a_run_that_is_interrupted_or_killed(self) -> None:
         program = (
             "import os, sys, time; from pathlib import Path; from demo.processes import Team\n"
