@@ -14,8 +14,8 @@ pub(super) fn of_class(class_id: u16) -> [u8; 3] {
     CLASSES[usize::from(class_id) % CLASSES.len()]
 }
 
-/// The Turbo colour map's published polynomials (Mikhailov, "Turbo, An Improved Rainbow Colormap for Visualization",
-/// Google AI Blog, 2019): coefficients of 1, x, x^2, ... for red, green and blue.
+/// The Turbo colour map (Mikhailov, "Turbo, An Improved Rainbow Colormap for Visualization", Google AI Blog, 2019) by its
+/// published polynomial approximation (Du): coefficients of 1, x, x^2, ... for red, green and blue.
 const TURBO: [[f64; 6]; 3] = [
     [0.135_721_38, 4.615_392_6, -42.660_322_58, 132.131_082_34, -152.942_393_96, 59.286_379_43],
     [0.091_402_61, 2.194_188_39, 4.842_966_58, -14.185_033_33, 4.277_298_57, 2.829_566_04],
