@@ -2,6 +2,8 @@
 //!
 //! Every rule is a pure function of (path, text); the self-tests below show that each can fail.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     fs,
     path::{Path, PathBuf},

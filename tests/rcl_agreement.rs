@@ -5,7 +5,7 @@
 //! Not asserted: that we take whatever rcl takes: what no sound command line has is refused on purpose.
 
 #![cfg(feature = "ros")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     collections::BTreeMap,

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 /// The node's one line on stderr, after it refused to start.
 fn refusal(what: &str, ended: &Ended) -> String {
     assert_eq!(ended.status.code(), Some(1), "{what}: {}", ended.stderr);
-    let lines: Vec<&str> = ended.stderr.lines().collect();
+    let lines: Vec<&str> = ended.stderr.lines().filter(|line| !line.starts_with("[INFO]")).collect();
     assert_eq!(lines.len(), 1, "{what}: one line, not\n{}", ended.stderr);
     assert!(!ended.stderr.contains("panicked"), "{what}");
     assert_eq!(ended.stdout, "", "{what}");
