@@ -65,9 +65,9 @@ fn launched(prefix: &Path, arguments: &[&str]) -> Vec<String> {
     let output = Command::new(ros_support::python())
         .env("PYTHONPATH", repository("scripts"))
         .args(["-m", "demo.launch_args"])
-        .arg(share.join("launch/affordance.launch.xml"))
         .args(["--share", &format!("{PACKAGE}={}", share.display())])
         .args(["--programs", &format!("{PACKAGE}={}", programs.display())])
+        .arg(share.join("launch/affordance.launch.xml"))
         .args(arguments)
         .output()
         .unwrap();
@@ -104,7 +104,12 @@ fn the_launch_file_names_what_the_package_installs() {
     assert_eq!(attributes(&launch, "node", "exec"), ["affordance_node"]);
     assert!(read("package.xml").contains(&format!("<name>{PACKAGE}</name>")));
     assert!(cmake.contains("/affordance_node\" \"${cargo_output}/looptrans\" DESTINATION lib/${PROJECT_NAME}"));
-    assert!(cmake.contains("install(DIRECTORY launch config models DESTINATION share/${PROJECT_NAME})"));
+    for folders in ["launch config", "models"] {
+        assert!(
+            cmake.contains(&format!("install(DIRECTORY {folders} DESTINATION share/${{PROJECT_NAME}}")),
+            "{folders}"
+        );
+    }
     let params_file = &attributes(&launch, "arg", "default")[2];
     assert_eq!(params_file, "$(find-pkg-share looptrans_ros)/config/affordance_node.yaml");
     assert_eq!(read("config/affordance_node.yaml"), config_text(), "the installed file has every real parameter");
