@@ -222,6 +222,9 @@ fn layering(source: &Source) -> Vec<String> {
         .collect()
 }
 
+/// What r2r names after the ROS package, and so like the crate: its message types are no module of ours.
+const ROS_INTERFACES: [&str; 2] = ["msg", "srv"];
+
 /// The top-level modules that `crate::...` and `looptrans_ros::...` paths name, groups (`crate::{a, b::c}`) included.
 fn used_modules(code: &str) -> Vec<String> {
     let mut modules = Vec::new();
@@ -237,6 +240,7 @@ fn used_modules(code: &str) -> Vec<String> {
             }
         }
     }
+    modules.retain(|module| !ROS_INTERFACES.contains(&module.as_str()));
     modules.sort();
     modules.dedup();
     modules
