@@ -77,7 +77,8 @@ class Team:
         while (code := self._running[name].poll()) is None:
             ended = [other for other, process in self._running.items() if process.poll() is not None]
             if ended:
-                raise RunError(f"the {ended[0]} ended early, with status {self._running[ended[0]].returncode}{self._last_words(ended[0])}")
+                status = self._running[ended[0]].returncode
+                raise RunError(f"the {ended[0]} ended early, with status {status}{self._last_words(ended[0])}")
             if time.monotonic() > deadline:
                 raise RunError(f"the {name} did not end within {seconds:.0f} s{self._last_words(name)}")
             time.sleep(0.05)

@@ -14,6 +14,8 @@ build_programs() {
 # A bundle of seeded weights, made anew each time so that it is never older than the code: it takes seconds.
 seeded_bundle() { # architecture, actions, folder
   mkdir -p "$target/seeded"
+  # `seed-weights` never replaces a file.
+  rm -f "$target/seeded/$1.safetensors"
   "$programs/looptrans" seed-weights --arch "$1" --actions "$2" --out "$target/seeded/$1.safetensors" >/dev/null
   "$programs/looptrans" export "$target/seeded/$1.safetensors" --name "seeded-$1" --out "$3" --force >/dev/null
 }

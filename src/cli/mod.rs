@@ -1,6 +1,7 @@
 //! The commands of `looptrans`: each parses its arguments, calls the library and prints what came of it.
 
 mod export;
+mod predict;
 
 use std::io::{self, Write};
 
@@ -19,6 +20,7 @@ pub struct Cli {
 enum Command {
     SeedWeights(export::SeedWeights),
     Export(export::Export),
+    Predict(predict::Predict),
 }
 
 /// Runs the command.
@@ -29,6 +31,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::SeedWeights(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
+        Command::Predict(arguments) => arguments.run(),
     }
 }
 

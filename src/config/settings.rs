@@ -201,7 +201,7 @@ fn unknown(name: &str, origin: &Origin) -> ConfigError {
 }
 
 /// The known name that `found` is most likely a misspelling of.
-fn similar<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn similar<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const ENOUGH: f64 = 0.8;
     // Names of any length come in; the known ones are short.
     let found: String = found.chars().take(64).collect();
