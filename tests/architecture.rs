@@ -153,9 +153,9 @@ fn blank_test_code(lines: &mut [String]) {
     }
 }
 
-/// Is the file wholly test code, by its name? Such files are declared under `#[cfg(test)]` by their parent.
+/// Is the file wholly test code, by its name? [`test_files_are_compiled_for_tests_only`] keeps such names honest.
 fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/")
+    path.ends_with("tests.rs") || path.contains("/tests/")
 }
 
 fn panics(source: &Source) -> Vec<String> {
@@ -308,6 +308,17 @@ fn outside_libraries_stay_in_their_folder() {
 #[test]
 fn nothing_panics_outside_of_tests() {
     check(panics);
+}
+
+#[test]
+fn test_files_are_compiled_for_tests_only() {
+    let sources = sources();
+    for file in sources.iter().filter(|source| source.path.ends_with("tests.rs")) {
+        let (folder, name) = file.path.rsplit_once('/').unwrap();
+        let declaration = format!("#[cfg(test)]\nmod {};", name.trim_end_matches(".rs"));
+        let declared = sources.iter().any(|other| other.path.starts_with(folder) && other.text.contains(&declaration));
+        assert!(declared || folder.ends_with("/tests"), "src/{}: no {declaration:?} in its folder", file.path);
+    }
 }
 
 #[test]
