@@ -17,7 +17,7 @@ import yaml
 from bench import figures, stages
 from bench.figures import Json
 from bench.listener import TYPES
-from demo.processes import RunError, Team, isolated_environment
+from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
 from demo.report import write_json
 from demo.run import AFFORDANCES, RATE_HZ, node_from_launch_file, peer
 from demo.scenes import SEED, save_stills
@@ -133,8 +133,8 @@ def measure_overload(bench: Bench, model: Path, run_ms: float) -> Json:
 
 def measure_memory(bench: Bench, small_model: Path) -> Json:
     """Growth of the node's memory over 2,000 processed frames, all outputs subscribed."""
-    print("bench: memory over 2,000 frames ...", flush=True)
-    outcome = bench.run(Load(small_model, EVERYTHING, frames=2100, rate_hz=40.0))
+    print("bench: memory over more than 2,000 frames ...", flush=True)
+    outcome = bench.run(Load(small_model, EVERYTHING, frames=2400, rate_hz=40.0))
     return {**figures.memory(outcome.resident, outcome.summary["processed"]), "summary": outcome.summary}
 
 
@@ -188,6 +188,7 @@ def main() -> int:
     parser.add_argument("--small-model", type=Path, required=True, help="bundle of a small model, for the memory run")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to; what an older run left there goes")
     options = parser.parse_args()
+    interrupt_on_signals()
     try:
         shutil.rmtree(options.out, ignore_errors=True)
         options.out.mkdir(parents=True)

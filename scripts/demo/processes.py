@@ -16,9 +16,23 @@ class RunError(Exception):
     """The run can't go on; the message is for the user."""
 
 
-def _die_with_parent() -> None:
-    # For the one end that can't be caught: that we are killed ourselves.
+def die_with_parent() -> None:
+    """For a child process: end when its parent does, for the one end that a parent can't catch, being killed."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def quiet_worker() -> None:
+    """For a worker of a process pool: end at Ctrl-C without a word, and with the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent()
+
+
+def interrupt_on_signals() -> None:
+    """Let a polite kill (SIGTERM) end this program as Ctrl-C does: by KeyboardInterrupt."""
+    # Ctrl-C too: a shell that starts us in the background has it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def isolated_environment() -> dict[str, str]:
@@ -42,9 +56,7 @@ class Team:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> "Team":
-        # A polite kill ends the run as Ctrl-C does. A shell that starts us in the background has SIGINT ignored.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler)
+        interrupt_on_signals()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -60,7 +72,7 @@ class Team:
             process = subprocess.Popen(
                 command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 # Its own group: Ctrl-C in the terminal reaches only us, and we stop all in order.
-                start_new_session=True, preexec_fn=_die_with_parent,
+                start_new_session=True, preexec_fn=die_with_parent,
             )
         self._running[name] = process
         return process.pid

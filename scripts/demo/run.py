@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from demo.launch_args import Installed, LaunchError, node_command
-from demo.processes import RunError, Team, isolated_environment
+from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
 from demo.scenes import SEED, save_stills
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -76,6 +76,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to; what an older run left there goes")
     parser.add_argument("--seconds", type=float, default=15.0, help="length of the stream")
     options = parser.parse_args()
+    interrupt_on_signals()
     try:
         shutil.rmtree(options.out, ignore_errors=True)
         options.out.mkdir(parents=True)

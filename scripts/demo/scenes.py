@@ -7,14 +7,15 @@ Drawn from a seed: the same seed gives the same bytes. A clip of one scene is a 
 
 import argparse
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from demo import materials, things
+from demo.processes import quiet_worker
 from demo.render import Camera, Gloss, Scene, Solid, render
 
 SEED = 3
@@ -184,10 +185,13 @@ def clip(picture: Image.Image, frames: int, width: int, height: int) -> list[np.
 def save_stills(seed: int, width: int, height: int, folder: Path) -> None:
     """Draw all scenes for frames of that size into NAME.png, two at a time."""
     folder.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(max_workers=2) as pool:
-        drawn = {name: pool.submit(still, name, seed, width, height) for name in NAMES}
-        for name, picture in drawn.items():
-            picture.result().save(folder / f"{name}.png", compress_level=1)
+    # Leaving the block ends the workers, also when it is left early.
+    with Pool(2, initializer=quiet_worker) as pool:
+        pool.starmap(save_still, [(name, seed, width, height, folder) for name in NAMES], chunksize=1)
+
+
+def save_still(name: str, seed: int, width: int, height: int, folder: Path) -> None:
+    still(name, seed, width, height).save(folder / f"{name}.png", compress_level=1)
 
 
 def main() -> None:
