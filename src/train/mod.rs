@@ -1,0 +1,1 @@
+//! The models on libtorch. The only folder that names tch.
