@@ -57,7 +57,7 @@ pub struct ModelContract {
 }
 
 /// Height and width in pixels (or cells), in this order everywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Size {
     /// Rows.
@@ -132,7 +132,7 @@ pub enum BundleError {
     },
 }
 
-/// A bundle whose bytes agree with its contract's checksum. Whether the *graph* agrees is checked where it is loaded.
+/// A bundle whose ONNX file agrees with its contract: checksum, inputs, outputs, no data outside the file.
 #[derive(Debug)]
 pub struct Bundle {
     /// The folder, for messages.
@@ -203,11 +203,12 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 impl Bundle {
-    /// Reads a bundle and checks contract and checksum.
+    /// Reads a bundle and checks contract, checksum and graph.
     ///
     /// # Errors
     /// A file is missing, is not a regular file of the folder itself (links are refused: they could lead out of it),
-    /// is too large, is not a contract, or `model.onnx` has another checksum than the contract says.
+    /// is too large, is not a contract, or `model.onnx` has another checksum than the contract says or fails
+    /// [`crate::onnx::check`].
     pub fn load(folder: &Path) -> Result<Self, BundleError> {
         let contract_path = folder.join(CONTRACT_FILE);
         let text = read_file(&contract_path, MAX_CONTRACT_BYTES)?;
@@ -226,6 +227,7 @@ impl Bundle {
                 found,
             });
         }
+        crate::onnx::check(&onnx, &contract, &model_path)?;
         Ok(Self { folder: folder.to_owned(), contract, onnx })
     }
 }

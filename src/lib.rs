@@ -11,11 +11,13 @@
 //! They meet in the model bundle: `model.onnx` beside `model.yaml`, the [`contract`] it must keep.
 
 pub mod affordance;
+#[cfg(feature = "onnx")]
+pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod error;
 pub mod export;
+pub mod onnx;
 pub mod perceive;
 pub mod robot;
-#[cfg(feature = "ros")]
 pub mod ros;

@@ -100,6 +100,9 @@ pub enum FrameError {
     /// See the message.
     #[error("cannot read the message: {0}")]
     BadMessage(String),
+    /// The model failed, or its answer can't be used.
+    #[error("inference: {0}")]
+    Inference(String),
 }
 
 impl FrameError {
@@ -107,6 +110,7 @@ impl FrameError {
     pub fn reason(&self) -> RejectReason {
         match self {
             Self::BadMessage(_) => RejectReason::BadMessage,
+            Self::Inference(_) => RejectReason::Inference,
         }
     }
 }

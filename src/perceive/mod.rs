@@ -10,10 +10,10 @@
 //! plane of a REP-103 optical frame).
 
 pub mod frame;
+pub mod grasp;
+pub mod heatmap;
+pub mod infer;
+pub mod pipeline;
 
 pub use frame::{Encoding, Frame, FrameError, Pixels, RejectReason, Stamp};
-
-/// Why a model could not be loaded or run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InferError {}
+pub use infer::InferError;

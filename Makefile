@@ -1,0 +1,33 @@
+# The front door. Every target sets up what it needs first; what is set up already costs no time.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench setup setup-train clean
+
+ENV := source scripts/env.sh &&
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup ## Stream pictures through the node over ROS 2; results in out/demo
+	$(ENV) bash scripts/demo.sh
+
+test: setup ## Run every test: Rust, ROS 2 round trips, colcon build
+	$(ENV) cargo test --locked --features ros
+	$(ENV) bash tests/colcon.sh
+
+lint: setup ## Check format and clippy, warnings denied
+	cargo fmt --check
+	$(ENV) cargo clippy --locked --all-targets --features ros -- -D warnings
+
+bench: setup ## Measure the time of each stage
+	$(ENV) bash scripts/bench.sh
+
+setup: ## Install what is missing into .deps: ROS 2 (unless sourced), ONNX Runtime, build tools
+	@bash scripts/setup.sh
+
+setup-train: ## Install libtorch into .deps (5 GB), for training only
+	@bash scripts/setup.sh train
+
+clean: ## Remove what builds and runs made; set-up's .deps stays
+	rm -rf target out

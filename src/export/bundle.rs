@@ -1,0 +1,183 @@
+//! Writing files and bundles: whole or not at all, and never over something else.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+
+use super::{ExportError, theta_pixel, weights::Weights};
+use crate::contract::{
+    Bundle, CONTRACT_FILE, FORMAT, MODEL_FILE, ModelContract, Presence, PresenceSource, Provenance, Size, sha256_hex,
+};
+
+/// The heat threshold written into a contract where the exporter is told no other.
+pub const DEFAULT_HEAT_THRESHOLD: f32 = 0.5;
+
+/// What to export.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The model's name.
+    pub name: String,
+    /// Where presence comes from.
+    pub presence: PresenceSource,
+    /// The affordances to keep, in this order; empty: all.
+    pub affordances: Vec<String>,
+    /// Heat in [0, 1] from which a pixel belongs to a region.
+    pub heat_threshold: f32,
+    /// The command, for the provenance.
+    pub command: String,
+    /// Replace a bundle that is already there.
+    pub force: bool,
+}
+
+/// Builds the graph from the weights file and writes the bundle `folder`. Gives its contract.
+///
+/// # Errors
+/// The weights do not fit; an affordance is unknown; something is in the way; or the file system says no. In each
+/// case `folder` is as it was before.
+pub fn write(weights_file: &Path, folder: &Path, settings: &Settings) -> Result<ModelContract, ExportError> {
+    // Before the long work.
+    room_for_bundle(folder, settings.force)?;
+    let weights = Weights::read(weights_file, settings.presence)?;
+    let classes = classes(&weights, &settings.affordances)?;
+    let onnx = theta_pixel::model(&weights, settings.presence, &classes)?.encode_to_vec();
+    let contract = contract(weights, &classes, &onnx, settings);
+    let yaml = serde_yaml::to_string(&contract).map_err(|error| io("write", folder)(std::io::Error::other(error)))?;
+
+    let aside = aside(folder);
+    let written = fill(&aside, &onnx, &yaml).and_then(|()| replace(folder, &aside, settings.force));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_dir_all(&aside);
+    }
+    written.map(|()| contract)
+}
+
+/// Indices of the asked affordances in the weights' own list.
+fn classes(weights: &Weights, affordances: &[String]) -> Result<Vec<usize>, ExportError> {
+    let actions = &weights.description.actions;
+    if affordances.is_empty() {
+        return Ok((0..actions.len()).collect());
+    }
+    let index = |name: &String| {
+        actions.iter().position(|action| action == name).ok_or_else(|| {
+            let near = actions.iter().filter(|action| strsim::jaro_winkler(action, name) > 0.8);
+            let best = near.max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+            ExportError::UnknownAffordance {
+                name: name.clone(),
+                known: actions.join(" "),
+                hint: best.map(|action| format!(", did you mean {action:?}?")).unwrap_or_default(),
+            }
+        })
+    };
+    affordances.iter().map(index).collect()
+}
+
+fn contract(weights: Weights, classes: &[usize], onnx: &[u8], settings: &Settings) -> ModelContract {
+    // Sides come from tensors that were read, so they fit; one that did not would be refused when read back.
+    let square = |side: usize| {
+        let side = u32::try_from(side).unwrap_or(u32::MAX);
+        Size { height: side, width: side }
+    };
+    let Weights { sizes, description, sha256, .. } = weights;
+    ModelContract {
+        format: FORMAT,
+        name: settings.name.clone(),
+        sha256: sha256_hex(onnx),
+        input: square(sizes.side()),
+        heatmap: square(sizes.grid),
+        actions: classes.iter().filter_map(|&class| description.actions.get(class).cloned()).collect(),
+        presence: Presence { source: settings.presence },
+        heat_threshold: settings.heat_threshold,
+        provenance: Provenance {
+            trained: description.trained,
+            source: description.source,
+            weights_sha256: sha256,
+            command: settings.command.clone(),
+        },
+    }
+}
+
+/// Writes both files into a new folder and reads them back as the node will.
+fn fill(aside: &Path, onnx: &[u8], yaml: &str) -> Result<(), ExportError> {
+    fs::create_dir_all(aside).map_err(io("create", aside))?;
+    write_new(&aside.join(MODEL_FILE), onnx)?;
+    write_new(&aside.join(CONTRACT_FILE), yaml.as_bytes())?;
+    Bundle::load(aside)?;
+    Ok(())
+}
+
+/// Is the place free, or does it hold a bundle that may go?
+fn room_for_bundle(folder: &Path, force: bool) -> Result<(), ExportError> {
+    let exists =
+        |found: &str, remedy| Err(ExportError::Exists { path: folder.to_owned(), found: found.to_owned(), remedy });
+    match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io("look at", folder)(error)),
+        Ok(metadata) if !metadata.is_dir() => return exists("a file or link", "choose another place"),
+        Ok(_) => {}
+    }
+    let mut empty = true;
+    for entry in fs::read_dir(folder).map_err(io("read", folder))? {
+        let name = entry.map_err(io("read", folder))?.file_name();
+        if name != MODEL_FILE && name != CONTRACT_FILE {
+            return exists(&format!("a folder with {name:?} in it"), "choose another place");
+        }
+        empty = false;
+    }
+    if empty || force { Ok(()) } else { exists("a bundle", "give --force to replace it") }
+}
+
+/// Puts `aside` in the place of `folder`.
+fn replace(folder: &Path, aside: &Path, force: bool) -> Result<(), ExportError> {
+    // Again: the work took a while.
+    room_for_bundle(folder, force)?;
+    let old = aside.with_extension("old");
+    let had_old = fs::rename(folder, &old).is_ok();
+    if let Err(error) = fs::rename(aside, folder) {
+        if had_old {
+            fs::rename(&old, folder).map_err(io("put back", folder))?;
+        }
+        return Err(io("write", folder)(error));
+    }
+    if had_old {
+        fs::remove_dir_all(&old).map_err(io("remove", &old))?;
+    }
+    Ok(())
+}
+
+/// Writes a file under a temporary name in the same folder, then renames it: readers see the old file or the new.
+/// Missing folders are made.
+///
+/// # Errors
+/// The file system says no.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(io("create", parent))?;
+    }
+    let aside = aside(path);
+    let written = write_new(&aside, bytes).and_then(|()| fs::rename(&aside, path).map_err(io("write", path)));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&aside);
+    }
+    written
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+    let mut file = File::create_new(path).map_err(io("create", path))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("write", path))
+}
+
+/// A name beside `path`, of this process alone.
+fn aside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> ExportError + 'a {
+    move |source| ExportError::Io { action, path: path.to_owned(), source }
+}

@@ -1,0 +1,105 @@
+//! What LoopTrans trains on top of the backbone: the residual adapter, a branch of two convolutions (Theta_pixel or
+//! Theta_scam), the shared classifier, and presence.
+
+use ndarray::{Array1, ArrayD, Axis};
+
+use super::{
+    ExportError,
+    graph::{Attr, Graph, Value},
+    vit::{layer_norm, mlp},
+    weights::Weights,
+};
+
+/// PyTorch's default for both LayerNorm and BatchNorm.
+const NORM_EPS: f64 = 1e-5;
+
+/// F = desc + aff_proj(desc): descriptor [B, P, D] -> [B, D, h, w].
+///
+/// # Errors
+/// A tensor is missing.
+pub fn adapt(g: &mut Graph, weights: &Weights, descriptor: &Value) -> Result<Value, ExportError> {
+    let normed = layer_norm(g, weights, "aff_proj.norm", descriptor, NORM_EPS as f32)?;
+    let adapted = mlp(g, weights, "aff_proj", &normed)?;
+    let features = g.node("aff_proj/residual", "Add", &[descriptor, &adapted], &[]);
+    // [B, P, D] -> [B, D, P] -> [B, D, h, w]
+    let features = g.node("features/channels_first", "Transpose", &[&features], &[("perm", Attr::Ints(&[0, 2, 1]))]);
+    let (dim, grid) = (weights.sizes.dim as i64, weights.sizes.grid as i64);
+    let shape = g.ints("features/shape", &[0, dim, grid, grid]);
+    Ok(g.node("features", "Reshape", &[&features, &shape], &[]))
+}
+
+/// [Conv 3x3 + BatchNorm + ReLU] x 2 of the branch `key`, `pixel_dec` or `scam`: [B, D, h, w] -> the same.
+///
+/// # Errors
+/// A tensor is missing.
+pub fn branch(g: &mut Graph, weights: &Weights, key: &str, features: &Value) -> Result<Value, ExportError> {
+    let mut value = features.clone();
+    for (conv, norm) in [("0", "1"), ("3", "4")] {
+        let (kernel, bias) = fold_batch_norm(weights, &format!("{key}.{conv}"), &format!("{key}.{norm}"))?;
+        let kernel = g.floats(&format!("{key}/{conv}/weight"), &kernel);
+        let bias = g.floats(&format!("{key}/{conv}/bias"), &bias.into_dyn());
+        let attributes = [("kernel_shape", Attr::Ints(&[3, 3])), ("pads", Attr::Ints(&[1, 1, 1, 1]))];
+        let convolved = g.node(&format!("{key}/{conv}"), "Conv", &[&value, &kernel, &bias], &attributes);
+        value = g.node(&format!("{key}/{conv}/relu"), "Relu", &[&convolved], &[]);
+    }
+    Ok(value)
+}
+
+/// Kernel [D, D, 3, 3] and bias [D] of a convolution with the batch normalisation behind it, which at inference is a
+/// fixed scale and shift per channel.
+fn fold_batch_norm(weights: &Weights, conv: &str, norm: &str) -> Result<(ArrayD<f32>, Array1<f32>), ExportError> {
+    let vector = |key: String| -> Result<Array1<f64>, ExportError> {
+        Ok(weights.get(&key)?.iter().copied().map(f64::from).collect())
+    };
+    let deviation = vector(format!("{norm}.running_var"))?.mapv(|variance| (variance + NORM_EPS).sqrt());
+    let scale = vector(format!("{norm}.weight"))? / deviation;
+    let bias = (vector(format!("{conv}.bias"))? - vector(format!("{norm}.running_mean"))?) * &scale
+        + vector(format!("{norm}.bias"))?;
+    let mut kernel = weights.get(&format!("{conv}.weight"))?.mapv(f64::from);
+    for (mut filter, scale) in kernel.outer_iter_mut().zip(&scale) {
+        filter *= *scale;
+    }
+    Ok((kernel.mapv(|value| value as f32), bias.mapv(|value| value as f32)))
+}
+
+/// The classifier's maps of the channels `classes`: [B, D, h, w] -> [B, A, h, w], nothing normalised.
+///
+/// # Errors
+/// A tensor is missing.
+pub fn class_maps(g: &mut Graph, weights: &Weights, features: &Value, classes: &[usize]) -> Result<Value, ExportError> {
+    let kernel = weights.get("aff_fc.weight")?.select(Axis(0), classes);
+    let bias = weights.get("aff_fc.bias")?.select(Axis(0), classes);
+    let kernel = g.floats("aff_fc/weight", &kernel);
+    let bias = g.floats("aff_fc/bias", &bias);
+    Ok(g.node("aff_fc", "Conv", &[features, &kernel, &bias], &[("kernel_shape", Attr::Ints(&[1, 1]))]))
+}
+
+/// Presence of `classes`: a branch's [B, D, h, w] -> [B, A] in [0, 1].
+///
+/// sigmoid(z_a - log mean_c exp z_c), z the spatial mean of the class maps over *all* channels, noise heads included:
+/// the softmax posterior's odds against the average class. Several actions can be present at once, and 0.5 means no
+/// more than chance. The mean over space is taken before the classifier, which is linear, so it costs next to nothing.
+///
+/// # Errors
+/// A tensor is missing.
+pub fn presence(g: &mut Graph, weights: &Weights, features: &Value, classes: &[usize]) -> Result<Value, ExportError> {
+    let channels = weights.sizes.channels;
+    let axes = g.ints("presence/space", &[2, 3]);
+    let pooled = g.node("presence/pool", "ReduceMean", &[features, &axes], &[("keepdims", Attr::Int(0))]);
+    // [C + M, D, 1, 1] -> [C + M, D]
+    let weight = weights.get("aff_fc.weight")?;
+    let weight = weight.view().index_axis_move(Axis(3), 0).index_axis_move(Axis(2), 0).to_owned();
+    let weight = g.floats("presence/aff_fc/weight", &weight);
+    let bias = g.floats("presence/aff_fc/bias", weights.get("aff_fc.bias")?);
+    let scores = g.node("presence/scores", "Gemm", &[&pooled, &weight, &bias], &[("transB", Attr::Int(1))]);
+    let axis = g.ints("presence/classes_axis", &[1]);
+    let total = g.node("presence/log_sum_exp", "ReduceLogSumExp", &[&scores, &axis], &[("keepdims", Attr::Int(1))]);
+    let indices: Vec<i64> = classes.iter().map(|&class| class as i64).collect();
+    let indices = g.ints("presence/classes", &indices);
+    let asked = g.node("presence/asked", "Gather", &[&scores, &indices], &[("axis", Attr::Int(1))]);
+    let odds = g.node("presence/over_sum", "Sub", &[&asked, &total], &[]);
+    let log_channels = Array1::from_elem(1, (channels as f64).ln() as f32).into_dyn();
+    let log_channels = g.floats("presence/log_channels", &log_channels);
+    let odds = g.node("presence/over_mean", "Add", &[&odds, &log_channels], &[]);
+    Ok(g.node("presence/sigmoid", "Sigmoid", &[&odds], &[]))
+}

@@ -1,0 +1,172 @@
+//! Which tensors a weights file holds, by key and shape. Keys are those of the published LoopTrans checkpoints.
+
+use crate::contract::PresenceSource;
+
+/// The sizes every shape follows from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Embedding dimension D.
+    pub dim: usize,
+    /// Transformer blocks.
+    pub depth: usize,
+    /// Attention heads of a block.
+    pub heads: usize,
+    /// Side of a square patch in pixels.
+    pub patch: usize,
+    /// Patches along each side of the square input: h = w of the class maps.
+    pub grid: usize,
+    /// Hidden units of a block's MLP.
+    pub block_hidden: usize,
+    /// Hidden units of `aff_proj`.
+    pub adapter_hidden: usize,
+    /// Channels of `aff_fc`: C actions, then M noise heads.
+    pub channels: usize,
+}
+
+impl Sizes {
+    /// Patches of an image.
+    pub fn patches(&self) -> usize {
+        self.grid * self.grid
+    }
+
+    /// Side of the input image in pixels.
+    pub fn side(&self) -> usize {
+        self.grid * self.patch
+    }
+}
+
+/// What a tensor is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// The class maps.
+    Maps,
+    /// Presence from the shared branch only.
+    Scam,
+    /// Known and part of a whole checkpoint, but the class maps do not depend on it: what follows the last block's
+    /// keys, and the batch counters.
+    Unused,
+}
+
+impl Use {
+    /// Is it needed for a model with this source of presence?
+    pub fn needed(self, presence: PresenceSource) -> bool {
+        match self {
+            Self::Maps => true,
+            Self::Scam => presence == PresenceSource::Scam,
+            Self::Unused => false,
+        }
+    }
+}
+
+/// One tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its key.
+    pub key: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// What it is for.
+    pub used: Use,
+}
+
+/// The batch counter PyTorch keeps beside a batch normalisation's statistics: an int64 scalar, never used here.
+pub fn is_counter(key: &str) -> bool {
+    key.ends_with(".num_batches_tracked")
+}
+
+/// Keys that belong to a LoopTrans checkpoint but to no exported model: the concept clusters.
+pub fn is_cluster(key: &str) -> bool {
+    key.starts_with("cluster.")
+}
+
+/// Every tensor of a model of these sizes, the concept clusters aside.
+pub fn entries(sizes: &Sizes) -> Vec<Entry> {
+    let mut list = List { entries: Vec::new() };
+    list.backbone(sizes);
+    let Sizes { dim, adapter_hidden, channels, .. } = *sizes;
+    list.affine("aff_proj.norm", dim, Use::Maps);
+    list.linear("aff_proj.fc1", [adapter_hidden, dim], Use::Maps);
+    list.linear("aff_proj.fc2", [dim, adapter_hidden], Use::Maps);
+    list.branch("pixel_dec", dim, Use::Maps);
+    list.branch("scam", dim, Use::Scam);
+    list.add("aff_fc.weight", &[channels, dim, 1, 1], Use::Maps);
+    list.add("aff_fc.bias", &[channels], Use::Maps);
+    list.entries
+}
+
+struct List {
+    entries: Vec<Entry>,
+}
+
+impl List {
+    fn add(&mut self, key: &str, shape: &[usize], used: Use) {
+        self.entries.push(Entry { key: key.to_owned(), shape: shape.to_vec(), used });
+    }
+
+    fn affine(&mut self, path: &str, dim: usize, used: Use) {
+        self.add(&format!("{path}.weight"), &[dim], used);
+        self.add(&format!("{path}.bias"), &[dim], used);
+    }
+
+    /// `shape`: [out, in].
+    fn linear(&mut self, path: &str, shape: [usize; 2], used: Use) {
+        self.add(&format!("{path}.weight"), &shape, used);
+        self.add(&format!("{path}.bias"), &shape[..1], used);
+    }
+
+    fn backbone(&mut self, sizes: &Sizes) {
+        let Sizes { dim, depth, patch, block_hidden, .. } = *sizes;
+        self.add("vit_model.cls_token", &[1, 1, dim], Use::Maps);
+        self.add("vit_model.pos_embed", &[1, 1 + sizes.patches(), dim], Use::Maps);
+        self.add("vit_model.patch_embed.proj.weight", &[dim, 3, patch, patch], Use::Maps);
+        self.add("vit_model.patch_embed.proj.bias", &[dim], Use::Maps);
+        for index in 0..depth {
+            let path = format!("vit_model.blocks.{index}");
+            // The last block gives its keys only.
+            let rest = if index + 1 < depth { Use::Maps } else { Use::Unused };
+            self.affine(&format!("{path}.norm1"), dim, Use::Maps);
+            self.linear(&format!("{path}.attn.qkv"), [3 * dim, dim], Use::Maps);
+            self.linear(&format!("{path}.attn.proj"), [dim, dim], rest);
+            self.affine(&format!("{path}.norm2"), dim, rest);
+            self.linear(&format!("{path}.mlp.fc1"), [block_hidden, dim], rest);
+            self.linear(&format!("{path}.mlp.fc2"), [dim, block_hidden], rest);
+        }
+        self.affine("vit_model.norm", dim, Use::Unused);
+    }
+
+    /// [Conv 3x3 + BatchNorm + ReLU] x 2.
+    fn branch(&mut self, path: &str, dim: usize, used: Use) {
+        for (conv, norm) in [(0, 1), (3, 4)] {
+            self.add(&format!("{path}.{conv}.weight"), &[dim, dim, 3, 3], used);
+            self.add(&format!("{path}.{conv}.bias"), &[dim], used);
+            self.affine(&format!("{path}.{norm}"), dim, used);
+            self.add(&format!("{path}.{norm}.running_mean"), &[dim], used);
+            self.add(&format!("{path}.{norm}.running_var"), &[dim], used);
+            self.add(&format!("{path}.{norm}.num_batches_tracked"), &[], Use::Unused);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_vit_has_the_published_number_of_tensors() {
+        let sizes = Sizes {
+            dim: 384,
+            depth: 12,
+            heads: 6,
+            patch: 16,
+            grid: 14,
+            block_hidden: 1536,
+            adapter_hidden: 1536,
+            channels: 51,
+        };
+        let entries = entries(&sizes);
+        let backbone: Vec<_> = entries.iter().filter(|e| e.key.starts_with("vit_model.")).collect();
+        assert_eq!(backbone.len(), 150);
+        let parameters: usize = backbone.iter().map(|e| e.shape.iter().product::<usize>()).sum();
+        assert_eq!(parameters, 21_665_664, "21.67 M as published");
+    }
+}

@@ -1,0 +1,243 @@
+//! A weights file (safetensors), checked whole: every tensor's key, shape, type and values, before anything is built.
+
+use std::{
+    collections::HashMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use ndarray::{ArrayD, IxDyn};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ExportError,
+    layout::{self, Sizes, Use},
+};
+use crate::contract::{PresenceSource, sha256_hex};
+
+/// The safetensors metadata key under which a [`Description`] lies, as JSON. One key, so that equal weights are equal
+/// files: the format does not fix the order of several.
+pub const DESCRIPTION: &str = "looptrans";
+/// Channels per attention head in every published DINO model; a file with others says so in its description.
+const HEAD_CHANNELS: usize = 64;
+
+/// What a weights file says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// The actions in class order; further channels of `aff_fc` are noise heads.
+    pub actions: Vec<String>,
+    /// False for seeded numbers.
+    pub trained: bool,
+    /// Trained on what, or where the numbers come from.
+    pub source: String,
+    /// Attention heads of a block; absent where a head has 64 channels, as in all DINO models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<usize>,
+}
+
+/// Named weights that fit together.
+#[derive(Debug)]
+pub struct Weights {
+    /// Their sizes.
+    pub sizes: Sizes,
+    /// What the file says about itself.
+    pub description: Description,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    path: PathBuf,
+    tensors: HashMap<String, ArrayD<f32>>,
+}
+
+/// What does not fit in a weights file, each entry a key with its detail.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Problems {
+    /// Needed, not there.
+    pub missing: Vec<String>,
+    /// There, but part of no LoopTrans checkpoint.
+    pub unexpected: Vec<String>,
+    /// Another shape or element type than the other tensors ask for.
+    pub mis_shaped: Vec<String>,
+    /// NaN or infinity in it, or a negative variance.
+    pub not_finite: Vec<String>,
+}
+
+impl Problems {
+    fn none(&self) -> bool {
+        [&self.missing, &self.unexpected, &self.mis_shaped, &self.not_finite].iter().all(|list| list.is_empty())
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 6;
+        let lists = [
+            ("missing", &self.missing),
+            ("unexpected", &self.unexpected),
+            ("of another shape", &self.mis_shaped),
+            ("not finite", &self.not_finite),
+        ];
+        let mut parts = Vec::new();
+        for (name, list) in lists.iter().filter(|(_, list)| !list.is_empty()) {
+            let mut part = format!("{} {name}: {}", list.len(), list[..list.len().min(SHOWN)].join(", "));
+            if list.len() > SHOWN {
+                part += &format!(" and {} more", list.len() - SHOWN);
+            }
+            parts.push(part);
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+impl Weights {
+    /// Reads a weights file and checks all that a model with this source of presence needs.
+    ///
+    /// # Errors
+    /// Not readable, not safetensors, no [`Description`], or tensors that do not fit: one error that lists them all.
+    pub fn read(path: &Path, presence: PresenceSource) -> Result<Self, ExportError> {
+        let bytes =
+            fs::read(path).map_err(|source| ExportError::Io { action: "read", path: path.to_owned(), source })?;
+        let not_safetensors = |source| ExportError::NotSafetensors { path: path.to_owned(), source };
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(not_safetensors)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(not_safetensors)?;
+        let file = Reader { path, views: file.tensors().into_iter().collect() };
+        let description = file.description(metadata.metadata().as_ref())?;
+        let sizes = file.sizes(&description)?;
+        let tensors = file.tensors(&sizes, presence)?;
+        Ok(Self { sizes, description, sha256: sha256_hex(&bytes), path: path.to_owned(), tensors })
+    }
+
+    /// The tensor with this key.
+    ///
+    /// # Errors
+    /// [`Self::read`] was asked for a model that does not need it.
+    pub fn get(&self, key: &str) -> Result<&ArrayD<f32>, ExportError> {
+        self.tensors.get(key).ok_or_else(|| {
+            let problems = Problems { missing: vec![key.to_owned()], ..Problems::default() };
+            ExportError::Weights { path: self.path.clone(), problems }
+        })
+    }
+
+    /// The error for a tensor of another rank than its use asks for.
+    pub(super) fn mis_shaped(&self, key: &str) -> ExportError {
+        let problems = Problems { mis_shaped: vec![key.to_owned()], ..Problems::default() };
+        ExportError::Weights { path: self.path.clone(), problems }
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    views: HashMap<String, TensorView<'a>>,
+}
+
+impl Reader<'_> {
+    fn description(&self, metadata: Option<&HashMap<String, String>>) -> Result<Description, ExportError> {
+        const EXPECTED: &str = r#"JSON like {"actions": ["cut", "hold"], "trained": true, "source": "AGD20K Seen"}"#;
+        let what = format!("safetensors metadata {DESCRIPTION:?}");
+        let text = metadata.and_then(|metadata| metadata.get(DESCRIPTION));
+        let text = text.ok_or_else(|| self.refuse(&what, EXPECTED, "none"))?;
+        let description: Description =
+            serde_json::from_str(text).map_err(|error| self.refuse(&what, EXPECTED, error.to_string()))?;
+        if description.actions.is_empty() {
+            return Err(self.refuse("actions", "at least one", "none"));
+        }
+        Ok(description)
+    }
+
+    /// Sizes from the shapes of the tensors that lead the others.
+    fn sizes(&self, description: &Description) -> Result<Sizes, ExportError> {
+        let mut problems = Problems::default();
+        let mut lead = |key: &str, side: usize, rank: usize| match self.views.get(key).map(TensorView::shape) {
+            Some(shape) if shape.len() == rank && !shape.contains(&0) => shape[side],
+            Some(shape) => {
+                problems.mis_shaped.push(format!("{key} (expected {rank} sides, found {shape:?})"));
+                1
+            }
+            None => {
+                problems.missing.push(key.to_owned());
+                1
+            }
+        };
+        let dim = lead("vit_model.patch_embed.proj.weight", 0, 4);
+        let patch = lead("vit_model.patch_embed.proj.weight", 3, 4);
+        let tokens = lead("vit_model.pos_embed", 1, 3);
+        let block_hidden = lead("vit_model.blocks.0.mlp.fc1.weight", 0, 2);
+        let adapter_hidden = lead("aff_proj.fc1.weight", 0, 2);
+        let channels = lead("aff_fc.weight", 0, 4);
+        self.refuse_problems(problems)?;
+
+        let depth = self.views.keys().filter(|key| is_block_norm(key)).count();
+        let patches = tokens - 1;
+        let grid = patches.isqrt();
+        if grid == 0 || grid * grid != patches {
+            let expected = "1 + a square number of positions (this version exports at the trained size only)";
+            return Err(self.refuse("vit_model.pos_embed", expected, tokens.to_string()));
+        }
+        let heads = description.heads.unwrap_or(dim / HEAD_CHANNELS);
+        if heads == 0 || dim % heads != 0 {
+            let found = format!("{heads} heads for {dim} channels (the description can name `heads`)");
+            return Err(self.refuse("attention heads", "a divisor of the embedding dimension", found));
+        }
+        if description.actions.len() > channels {
+            let expected = format!("at most {channels}, the channels of aff_fc");
+            return Err(self.refuse("actions", expected, description.actions.len().to_string()));
+        }
+        Ok(Sizes { dim, depth, heads, patch, grid, block_hidden, adapter_hidden, channels })
+    }
+
+    /// All needed tensors, or all problems.
+    fn tensors(&self, sizes: &Sizes, presence: PresenceSource) -> Result<HashMap<String, ArrayD<f32>>, ExportError> {
+        let mut problems = Problems::default();
+        let mut tensors = HashMap::new();
+        let entries = layout::entries(sizes);
+        for entry in entries.iter().filter(|entry| entry.used != Use::Unused) {
+            let Some(view) = self.views.get(&entry.key) else {
+                if entry.used.needed(presence) {
+                    problems.missing.push(entry.key.clone());
+                }
+                continue;
+            };
+            if view.dtype() != Dtype::F32 || view.shape() != entry.shape {
+                let (shape, found) = (&entry.shape, view.shape());
+                problems.mis_shaped.push(format!(
+                    "{} (expected F32 {shape:?}, found {:?} {found:?})",
+                    entry.key,
+                    view.dtype()
+                ));
+                continue;
+            }
+            let values: Vec<f32> =
+                view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            let negative_variance = entry.key.ends_with(".running_var") && values.iter().any(|value| *value < 0.0);
+            if negative_variance || !values.iter().all(|value| value.is_finite()) {
+                problems.not_finite.push(entry.key.clone());
+            } else if let Ok(tensor) = ArrayD::from_shape_vec(IxDyn(&entry.shape), values) {
+                tensors.insert(entry.key.clone(), tensor);
+            }
+        }
+        let known = |key: &String| layout::is_cluster(key) || entries.iter().any(|entry| entry.key == *key);
+        problems.unexpected = self.views.keys().filter(|key| !known(key)).cloned().collect();
+        problems.unexpected.sort();
+        self.refuse_problems(problems)?;
+        Ok(tensors)
+    }
+
+    fn refuse_problems(&self, problems: Problems) -> Result<(), ExportError> {
+        if problems.none() { Ok(()) } else { Err(ExportError::Weights { path: self.path.to_owned(), problems }) }
+    }
+
+    fn refuse(&self, what: &str, expected: impl Into<String>, found: impl Into<String>) -> ExportError {
+        ExportError::Description {
+            path: self.path.to_owned(),
+            what: what.to_owned(),
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+}
+
+/// `vit_model.blocks.N.norm1.weight`: every block has one, so they count the blocks.
+fn is_block_norm(key: &str) -> bool {
+    key.starts_with("vit_model.blocks.") && key.ends_with(".norm1.weight")
+}
