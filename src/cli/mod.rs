@@ -1,5 +1,6 @@
 //! The commands of `looptrans`: each parses its arguments, calls the library and prints what came of it.
 
+mod convert;
 mod export;
 
 use std::io::{self, Write};
@@ -17,6 +18,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Convert(convert::Convert),
     SeedWeights(export::SeedWeights),
     Export(export::Export),
 }
@@ -27,6 +29,7 @@ enum Command {
 /// Whatever stopped it, for one line on stderr.
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
+        Command::Convert(arguments) => arguments.run(),
         Command::SeedWeights(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
     }
