@@ -4,6 +4,8 @@
 //! files are made here, byte by byte. Covers reading, recognition, refusal and what is left behind; not the values of
 //! real published checkpoints, which cannot be had offline.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
 mod crafted;
 mod hostile;
 mod published;

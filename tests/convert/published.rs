@@ -56,7 +56,8 @@ fn locate_is_found_under_state_dict_and_behind_module() {
 
 #[test]
 fn halves_and_doubles_become_singles() {
-    let casts: [(&str, fn(f32) -> f32); 3] = [
+    type Cast = fn(f32) -> f32;
+    let casts: [(&str, Cast); 3] = [
         ("dino_half.pth", |value| f16::from_f32(value).to_f32()),
         ("dino_bfloat16.pth", |value| bf16::from_f32(value).to_f32()),
         ("dino_double.pth", |value| value),
