@@ -15,6 +15,9 @@ fi
 # The Python that can import rclpy, our messages, numpy and PIL.
 export LOOPTRANS_PYTHON=$looptrans_python_prefix/bin/python
 looptrans_site=$("$LOOPTRANS_PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+looptrans_package() { # the folder of a Python package: ours, or the machine's own of the same version
+  "$LOOPTRANS_PYTHON" -c 'import importlib.util, sys; print(*importlib.util.find_spec(sys.argv[1]).submodule_search_locations)' "$1"
+}
 
 looptrans_ament=$(looptrans_outside "${AMENT_PREFIX_PATH:-}")
 looptrans_path=$(looptrans_outside "$PATH")
@@ -38,18 +41,18 @@ export PYTHONPATH=$looptrans_interfaces${looptrans_site#"$looptrans_python_prefi
 
 # A library of the user's own choice, for example a GPU build, stays.
 case ${ORT_DYLIB_PATH:-$looptrans_deps/} in
-  "$looptrans_deps"/*) ORT_DYLIB_PATH=$(echo "$looptrans_site"/onnxruntime/capi/libonnxruntime.so.*) ;;
+  "$looptrans_deps"/*) ORT_DYLIB_PATH=$(echo "$(looptrans_package onnxruntime)"/capi/libonnxruntime.so.*) ;;
 esac
 export ORT_DYLIB_PATH
 case ${LIBCLANG_PATH:-$looptrans_deps/} in
   "$looptrans_deps"/*)
-    export LIBCLANG_PATH=$looptrans_site/clang/native
+    LIBCLANG_PATH=$(looptrans_package clang)/native
     # This libclang comes without the compiler's own headers (stddef.h and such): take cc's.
     BINDGEN_EXTRA_CLANG_ARGS="-isystem $(cc -print-file-name=include)"
-    export BINDGEN_EXTRA_CLANG_ARGS
+    export LIBCLANG_PATH BINDGEN_EXTRA_CLANG_ARGS
     ;;
 esac
 
-unset -f looptrans_outside
+unset -f looptrans_outside looptrans_package
 unset looptrans_root looptrans_deps looptrans_python_prefix looptrans_message_hash looptrans_interfaces looptrans_ros \
   looptrans_site looptrans_ament looptrans_path looptrans_libraries looptrans_modules

@@ -14,10 +14,10 @@ looptrans_train_prefix=$looptrans_deps/train
 looptrans_message_hash=$(cat "$looptrans_root"/msg/*.msg "$looptrans_root"/srv/*.srv | sha256sum | cut -c1-12)
 looptrans_interfaces=$looptrans_deps/interfaces/$looptrans_message_hash
 
-# "machine": a ROS 2 is sourced and is used as it is. "wheels": set-up brings its own.
+# "sourced DISTRO": a ROS 2 is sourced and is used as it is. "wheels": set-up brings its own.
 # LOOPTRANS_ROS_PREFIX tells that the sourced one is the one that env.sh brought.
 if [ -n "${AMENT_PREFIX_PATH:-}" ] && [ -n "${ROS_DISTRO:-}" ] && [ -z "${LOOPTRANS_ROS_PREFIX:-}" ]; then
-  looptrans_ros=machine
+  looptrans_ros="sourced $ROS_DISTRO"
 else
   looptrans_ros=wheels
 fi

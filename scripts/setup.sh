@@ -50,7 +50,7 @@ check_wheels_fit() {
     "Install ROS 2 Jazzy, source its setup.bash, and run this again."
 }
 
-# The first Python with headers and venv that the wheels are made for. A sourced ROS 2 has its own: python3.
+# The first Python with headers and venv that the wheels are made for (3.10 has no such ONNX Runtime). A sourced ROS 2 has its own: python3.
 find_python() {
   local names="python3 python3.12 python3.11 python3.13" probe name
   [ "$looptrans_ros" = wheels ] || names=python3

@@ -181,25 +181,23 @@ def clip(picture: Image.Image, frames: int, width: int, height: int) -> list[np.
     return shots
 
 
-def stills(seed: int, width: int, height: int) -> list[Image.Image]:
-    """All four scenes, drawn side by side on two cores."""
+def save_stills(seed: int, width: int, height: int, folder: Path) -> None:
+    """Draw all scenes for frames of that size into NAME.png, two at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(max_workers=2) as pool:
-        drawn = [pool.submit(still, name, seed, width, height) for name in NAMES]
-        return [picture.result() for picture in drawn]
+        drawn = {name: pool.submit(still, name, seed, width, height) for name in NAMES}
+        for name, picture in drawn.items():
+            picture.result().save(folder / f"{name}.png", compress_level=1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw one frame of each scene as PNG.")
+    parser = argparse.ArgumentParser(description="Draw the stills that demo.camera pans over, one PNG per scene.")
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--seed", type=int, default=SEED, help="what the clutter's places are drawn from")
-    parser.add_argument("--width", type=int, default=640, help="pixels")
-    parser.add_argument("--height", type=int, default=480, help="pixels")
+    parser.add_argument("--width", type=int, default=640, help="of a frame [pixels]; the still is larger")
+    parser.add_argument("--height", type=int, default=480, help="of a frame [pixels]")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    for name, picture in zip(NAMES, stills(options.seed, options.width, options.height), strict=True):
-        frame = clip(picture, 3, options.width, options.height)[1]
-        Image.fromarray(frame).save(options.out / f"{name}.png")
-        print(options.out / f"{name}.png")
+    save_stills(options.seed, options.width, options.height, options.out)
 
 
 if __name__ == "__main__":

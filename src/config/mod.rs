@@ -1,6 +1,27 @@
-//! Typed settings with ranges; unknown keys refused with a spelling hint.
+//! The node's settings: typed, in range, unknown names refused with a spelling hint.
+//!
+//! ```text
+//! argv -> ros_args: --ros-args as rcl reads it -> params_file: YAML as rcl reads it -> Overrides (name -> value, origin)
+//!   -> NodeSettings, by the table PARAMETERS (which also writes config/affordance_node.yaml)
+//! ```
 
-/// What is wrong with the settings.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {}
+mod choices;
+mod error;
+mod parameters;
+mod params_file;
+mod remap;
+mod ros_args;
+mod scalar;
+mod settings;
+mod text;
+mod value;
+mod yaml_tree;
+
+pub use choices::{HeatmapEncoding, HeatmapSize, ImageTransport, ProviderChoice, Reliability, StampPolicy};
+pub use error::ConfigError;
+pub use parameters::{DoubleDefault, Kind, PARAMETERS, Parameter, find};
+pub use params_file::UnmatchedFile;
+pub use ros_args::RosArgs;
+pub use settings::NodeSettings;
+pub use text::config_text;
+pub use value::{Origin, Override, Overrides, ParameterValue};

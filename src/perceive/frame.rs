@@ -1,5 +1,7 @@
 //! A camera frame as it arrived: borrowed bytes plus what the message says about them.
 
+use crate::contract::Size;
+
 /// Acquisition time as in builtin_interfaces/Time: seconds (may be negative in a broken message) and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Stamp {
@@ -42,7 +44,7 @@ pub enum Pixels<'a> {
         is_bigendian: bool,
         /// Bytes from one row to the next, padding included.
         stride_bytes: u32,
-        /// `stride_bytes * height` bytes if the message is sound.
+        /// `stride_bytes * height` bytes if the message is sound (and the second plane of nv12, nv21 and nv24).
         data: &'a [u8],
     },
     /// sensor_msgs/CompressedImage holding a JPEG or PNG file.
@@ -56,22 +58,102 @@ pub enum Pixels<'a> {
 
 /// The pixel encodings the node takes (sensor_msgs/image_encodings.hpp).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Encoding {
+    /// Three bytes a pixel: red, green, blue.
     Rgb8,
+    /// Three bytes a pixel: blue, green, red.
     Bgr8,
+    /// As [`Self::Rgb8`] and a byte of alpha, which is ignored.
     Rgba8,
+    /// As [`Self::Bgr8`] and a byte of alpha, which is ignored.
     Bgra8,
+    /// One byte of grey a pixel.
     Mono8,
-    Mono16,
-    Yuv422Uyvy,
-    Yuv422Yuy2,
+    /// 16 bits of grey a pixel, full scale 65535.
+    Mono16(Endian),
+    /// 4:2:2, bytes U Y V Y for each two pixels.
+    Uyvy,
+    /// 4:2:2, bytes Y U Y V for each two pixels (YUY2).
+    Yuyv,
+    /// 4:2:0, a plane of Y, then a plane of U V pairs.
+    Nv12,
+    /// 4:2:0, a plane of Y, then a plane of V U pairs.
     Nv21,
+    /// 4:4:4, a plane of Y, then a plane of U V pairs.
     Nv24,
-    BayerRggb8,
-    BayerBggr8,
-    BayerGbrg8,
-    BayerGrbg8,
+    /// One byte a pixel under a colour mosaic.
+    Bayer8(BayerPattern),
+}
+
+/// Byte order of 16-bit samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endian {
+    /// Low byte first.
+    Little,
+    /// High byte first.
+    Big,
+}
+
+/// Colours of the mosaic's top left 2 x 2 pixels, in reading order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum BayerPattern {
+    Rggb,
+    Bggr,
+    Gbrg,
+    Grbg,
+}
+
+/// Every name the node takes. `yuv422` and `yuv422_yuy2` are the older names of `uyvy` and `yuyv`. OpenCV's `8UC1`,
+/// `8UC3` and `8UC4` say nothing of colour; they are read as OpenCV orders channels, which is also how rviz2 shows
+/// them. `16UC1` is not here: it is the encoding of depth images (REP-118), which hold no colours.
+const ENCODINGS: &[(&str, Encoding)] = &[
+    ("rgb8", Encoding::Rgb8),
+    ("bgr8", Encoding::Bgr8),
+    ("rgba8", Encoding::Rgba8),
+    ("bgra8", Encoding::Bgra8),
+    ("mono8", Encoding::Mono8),
+    ("mono16", Encoding::Mono16(Endian::Little)),
+    ("uyvy", Encoding::Uyvy),
+    ("yuyv", Encoding::Yuyv),
+    ("nv12", Encoding::Nv12),
+    ("nv21", Encoding::Nv21),
+    ("nv24", Encoding::Nv24),
+    ("bayer_rggb8", Encoding::Bayer8(BayerPattern::Rggb)),
+    ("bayer_bggr8", Encoding::Bayer8(BayerPattern::Bggr)),
+    ("bayer_gbrg8", Encoding::Bayer8(BayerPattern::Gbrg)),
+    ("bayer_grbg8", Encoding::Bayer8(BayerPattern::Grbg)),
+    ("yuv422", Encoding::Uyvy),
+    ("yuv422_yuy2", Encoding::Yuyv),
+    ("8UC1", Encoding::Mono8),
+    ("8UC3", Encoding::Bgr8),
+    ("8UC4", Encoding::Bgra8),
+];
+
+impl Encoding {
+    /// Reads a message's encoding string. `is_bigendian` matters to 16-bit samples only.
+    ///
+    /// # Errors
+    /// [`FrameError::UnknownEncoding`], naming what came and every name taken.
+    pub fn parse(name: &str, is_bigendian: bool) -> Result<Self, FrameError> {
+        let known = ENCODINGS.iter().find(|(known, _)| *known == name).map(|(_, encoding)| *encoding);
+        match known {
+            Some(Self::Mono16(_)) if is_bigendian => Ok(Self::Mono16(Endian::Big)),
+            Some(encoding) => Ok(encoding),
+            None => Err(FrameError::UnknownEncoding { found: excerpt(name) }),
+        }
+    }
+
+    /// The name in sensor_msgs/image_encodings.hpp.
+    pub fn name(self) -> &'static str {
+        let plain = if matches!(self, Self::Mono16(_)) { Self::Mono16(Endian::Little) } else { self };
+        ENCODINGS.iter().find(|(_, encoding)| *encoding == plain).map_or("", |(name, _)| name)
+    }
+
+    /// All names taken, for messages to people.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        ENCODINGS.iter().map(|(name, _)| *name)
+    }
 }
 
 /// Why a frame was rejected: the counter's name. Details for the log are in [`FrameError`].
@@ -79,7 +161,7 @@ pub enum Encoding {
 pub enum RejectReason {
     /// The message itself cannot be read.
     BadMessage,
-    /// Width or height 0, step too small, data shorter than the rows need, sizes that overflow.
+    /// Width or height 0, step too small, data shorter than the rows need.
     BadImage,
     /// An encoding or compression the node does not take.
     Encoding,
@@ -93,6 +175,49 @@ pub enum RejectReason {
     Inference,
 }
 
+/// The file formats of compressed images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Codec {
+    Jpeg,
+    Png,
+}
+
+impl RejectReason {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadMessage => "bad_message",
+            Self::BadImage => "bad_image",
+            Self::Encoding => "encoding",
+            Self::TooLarge => "too_large",
+            Self::Codec => "codec",
+            Self::Stamp => "stamp",
+            Self::Inference => "inference",
+        }
+    }
+}
+
+/// Why a stamp cannot be the time at which a picture was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StampFault {
+    /// The driver never set it.
+    #[error("it is zero (the driver does not set it)")]
+    Zero,
+    /// Before the epoch.
+    #[error("its seconds are negative")]
+    Negative,
+    /// A second has 10^9 nanoseconds.
+    #[error("its nanoseconds are 10^9 or more")]
+    Nanoseconds,
+    /// Ahead of the ROS clock by more than clocks differ.
+    #[error("it lies {ahead_nanos} ns in the future (are the clocks of the two machines synchronised?)")]
+    Future {
+        /// How far.
+        ahead_nanos: i64,
+    },
+}
+
 /// What is wrong with one frame. Rejects that frame only.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -100,9 +225,133 @@ pub enum FrameError {
     /// See the message.
     #[error("cannot read the message: {0}")]
     BadMessage(String),
+    /// The stamp is refused (`stamp_policy: reject`).
+    #[error("stamp {}.{:09}: {fault}; stamp_policy is reject", .stamp.sec, .stamp.nanosec)]
+    Stamp {
+        /// As the message has it.
+        stamp: Stamp,
+        /// What is wrong with it.
+        fault: StampFault,
+    },
     /// The model failed, or its answer can't be used.
     #[error("inference: {0}")]
     Inference(String),
+    /// No pixels.
+    #[error("the image is empty: width {width}, height {height}")]
+    ZeroSize {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// Neither a name of image_encodings.hpp nor one the node takes.
+    #[error("unknown encoding {found:?}; taken are: {}", Encoding::names().collect::<Vec<_>>().join(" "))]
+    UnknownEncoding {
+        /// The beginning of the message's string.
+        found: String,
+    },
+    /// Step smaller than one row.
+    #[error("step {stride_bytes} is too small: {width} pixels of {encoding} need {expected_bytes} bytes")]
+    StrideTooSmall {
+        /// The encoding's name.
+        encoding: &'static str,
+        /// Width in pixels.
+        width: u32,
+        /// The message's step.
+        stride_bytes: u32,
+        /// Bytes of one row without padding.
+        expected_bytes: u64,
+    },
+    /// Step 0, which is only taken where the data is exactly as long as rows without padding.
+    #[error(
+        "step is 0, and {found_bytes} bytes are not the {expected_bytes} of {width}x{height} {encoding} without padding"
+    )]
+    StrideZero {
+        /// The encoding's name.
+        encoding: &'static str,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Bytes of the picture without padding.
+        expected_bytes: u64,
+        /// Bytes of the message.
+        found_bytes: u64,
+    },
+    /// Fewer bytes than the size and the step say.
+    #[error(
+        "data is too short: {width}x{height} {encoding} with step {stride_bytes} need {expected_bytes} bytes, found {found_bytes}"
+    )]
+    DataTooShort {
+        /// The encoding's name.
+        encoding: &'static str,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The message's step.
+        stride_bytes: u32,
+        /// Bytes of all rows, padding included.
+        expected_bytes: u64,
+        /// Bytes of the message.
+        found_bytes: u64,
+    },
+    /// A size that the encoding can't have.
+    #[error("{encoding} needs {need}, found {width}x{height}")]
+    SizeUnfit {
+        /// The encoding's name.
+        encoding: &'static str,
+        /// What the encoding asks of the size.
+        need: &'static str,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// More pixels than allowed; found before anything is allocated.
+    #[error("{width}x{height} is more than max_image_pixels = {max_image_pixels}")]
+    TooLarge {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// The limit.
+        max_image_pixels: u64,
+    },
+    /// Compressed data that begins like neither a JPEG nor a PNG file.
+    #[error("neither JPEG nor PNG: {data_bytes} bytes that begin {first_bytes:02x?} (format {format:?})")]
+    UnknownCompression {
+        /// The beginning of the message's format string.
+        format: String,
+        /// Up to eight bytes.
+        first_bytes: Vec<u8>,
+        /// Bytes of the message.
+        data_bytes: usize,
+    },
+    /// A sound file of a kind without plain colours, e.g. a CMYK JPEG.
+    #[error("{codec:?} with {found} is not taken; colour or grey is")]
+    UnsupportedColours {
+        /// The file format.
+        codec: Codec,
+        /// What the file holds.
+        found: String,
+    },
+    /// A damaged file.
+    #[error("{codec:?} does not decode: {cause}")]
+    Codec {
+        /// The file format.
+        codec: Codec,
+        /// What the decoder says.
+        cause: String,
+    },
+    /// Size and data of a decoded picture do not belong together.
+    #[error("cannot resize {}x{}: {cause}", size.width, size.height)]
+    Resize {
+        /// The picture's size.
+        size: Size,
+        /// What the resizer says.
+        cause: String,
+    },
 }
 
 impl FrameError {
@@ -110,7 +359,65 @@ impl FrameError {
     pub fn reason(&self) -> RejectReason {
         match self {
             Self::BadMessage(_) => RejectReason::BadMessage,
+            Self::Stamp { .. } => RejectReason::Stamp,
             Self::Inference(_) => RejectReason::Inference,
+            Self::ZeroSize { .. }
+            | Self::StrideTooSmall { .. }
+            | Self::StrideZero { .. }
+            | Self::DataTooShort { .. }
+            | Self::SizeUnfit { .. }
+            | Self::Resize { .. } => RejectReason::BadImage,
+            Self::UnknownEncoding { .. } | Self::UnknownCompression { .. } | Self::UnsupportedColours { .. } => {
+                RejectReason::Encoding
+            }
+            Self::TooLarge { .. } => RejectReason::TooLarge,
+            Self::Codec { .. } => RejectReason::Codec,
         }
+    }
+}
+
+/// At most 64 characters of a string that may be megabytes long, for a log line.
+pub(crate) fn excerpt(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_keep_every_nanosecond() {
+        assert_eq!(Stamp { sec: 1, nanosec: 5 }.nanos(), 1_000_000_005);
+        assert_eq!(Stamp { sec: -1, nanosec: 0 }.nanos(), -1_000_000_000);
+        assert_eq!(Stamp { sec: i32::MAX, nanosec: u32::MAX }.nanos(), 2_147_483_651_294_967_295);
+    }
+
+    #[test]
+    fn every_encoding_has_a_name_that_reads_back() {
+        for (_, encoding) in ENCODINGS {
+            assert_eq!(Encoding::parse(encoding.name(), false), Ok(*encoding));
+        }
+        assert_eq!(Encoding::Mono16(Endian::Big).name(), "mono16");
+        assert_eq!(Encoding::parse("mono16", true), Ok(Encoding::Mono16(Endian::Big)));
+        assert_eq!(Encoding::parse("rgb8", true), Ok(Encoding::Rgb8));
+    }
+
+    #[test]
+    fn older_names_and_opencv_types_are_read() {
+        assert_eq!(Encoding::parse("yuv422", false), Ok(Encoding::Uyvy));
+        assert_eq!(Encoding::parse("yuv422_yuy2", false), Ok(Encoding::Yuyv));
+        assert_eq!(Encoding::parse("8UC3", false), Ok(Encoding::Bgr8));
+    }
+
+    #[test]
+    fn an_unknown_encoding_is_named_beside_the_known_ones() {
+        for name in ["", "RGB8", "rgb8 ", "32FC1", "16UC1", "rgb8\0"] {
+            let error = Encoding::parse(name, false).unwrap_err();
+            assert_eq!(error.reason(), RejectReason::Encoding);
+            let text = error.to_string();
+            assert!(text.contains(&format!("{name:?}")) && text.contains("bayer_grbg8"), "{text}");
+        }
+        let long = "é".repeat(1 << 20);
+        assert!(Encoding::parse(&long, false).unwrap_err().to_string().len() < 500);
     }
 }

@@ -9,11 +9,15 @@
 //! Pixel coordinates are continuous with (0, 0) at the *centre* of the top left pixel, x right, y down (the image
 //! plane of a REP-103 optical frame).
 
+pub mod decode;
 pub mod frame;
 pub mod grasp;
 pub mod heatmap;
 pub mod infer;
+pub mod overlay;
+pub mod picture;
 pub mod pipeline;
+pub mod preprocess;
 
-pub use frame::{Encoding, Frame, FrameError, Pixels, RejectReason, Stamp};
+pub use frame::{Encoding, Frame, FrameError, Pixels, RejectReason, Stamp, StampFault};
 pub use infer::InferError;

@@ -1,1 +1,28 @@
 //! The node's mind without ROS: newest-wins mailbox, frame admission, accounting, the loop.
+//!
+//! ```text
+//! Intake::offer (any thread, never blocks) -> mailbox (one place, newest wins)
+//!   -> run (its own thread): Incoming::frame -> admission -> Pipeline -> Sink::publish
+//! Health: what both sides count; Health::snapshot for status, Summary at the end
+//! ```
+//!
+//! Every frame offered has exactly one end: processed, dropped for a reason, or rejected for a reason.
+
+mod accounting;
+mod admission;
+mod health;
+mod intake;
+mod log_limit;
+mod mailbox;
+mod silence;
+mod sink;
+mod statistics;
+
+pub use accounting::{Counts, DropReason};
+pub use admission::{Admission, AdmissionSettings, Admitted, FrameTimes, Verdict};
+pub use health::{FAILURES_UNTIL_BROKEN, Health, HealthSnapshot, StageMedians, Summary};
+pub use intake::{Incoming, Intake};
+pub use mailbox::Mailbox;
+pub use silence::{InputFacts, PublisherFacts, SilenceLevel, SilenceReport, SilenceWatch};
+pub use sink::{PublishError, PublishFacts, Sink};
+pub use statistics::Percentiles;

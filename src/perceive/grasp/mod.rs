@@ -1,6 +1,16 @@
 //! Heat to grasp regions: where one affordance is possible, as outline, rectangle, contact point and closing direction.
 
+mod contact;
+mod contour;
+mod find;
+mod label;
+mod shape;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
+
+pub use find::{AffordanceMap, RegionFinder, RegionSettings};
 
 /// The region is cut off by the border of the picture: its outline and rectangle end there, the object may not.
 pub const TOUCHES_BORDER: u16 = 16;

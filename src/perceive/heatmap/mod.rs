@@ -8,27 +8,8 @@ use std::sync::Arc;
 
 pub use upsample::{HeatScale, Upsampler};
 
+pub use crate::config::{HeatmapEncoding, HeatmapSize};
 use crate::contract::Size;
-
-/// How the heat is written (the parameter `heatmap_encoding`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HeatmapEncoding {
-    /// One byte a pixel: 255 = 1.0, rounded to nearest.
-    #[default]
-    Mono8,
-    /// One little-endian f32 a pixel.
-    Float32,
-}
-
-/// On which grid the heat is given (the parameter `heatmap_size`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HeatmapSize {
-    /// The source image's own pixels.
-    #[default]
-    Source,
-    /// The network's input pixels.
-    Network,
-}
 
 /// Heat in [0, 1] as a picture, laid out as sensor_msgs/Image carries it: tight rows, little-endian.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -7,49 +7,22 @@
 //! The library is loaded at run time: see [`InferSettings::library`]. Which hardware computes is always an explicit
 //! choice ([`ProviderChoice`]), and what it came to is reported ([`ProviderInUse`]), never guessed.
 
+#[cfg(feature = "onnx")]
+mod provider;
+#[cfg(feature = "onnx")]
+mod runtime;
+#[cfg(feature = "onnx")]
+mod session;
+
 use std::path::PathBuf;
 
+pub use crate::config::ProviderChoice;
 use crate::contract::{BundleError, Size};
+#[cfg(feature = "onnx")]
+pub use session::Model;
 
 /// The environment variable that names ONNX Runtime's library file, as the `ort` crate and our scripts use it.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
-
-/// Which hardware computes (the parameter `execution_provider`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum ProviderChoice {
-    /// The fastest that can be had: TensorRT, CUDA, OpenVINO, CPU, in this order.
-    #[default]
-    Auto,
-    /// NVIDIA TensorRT.
-    TensorRt,
-    /// NVIDIA CUDA.
-    Cuda,
-    /// Intel OpenVINO.
-    OpenVino,
-    /// ONNX Runtime's own CPU kernels.
-    Cpu,
-}
-
-/// The providers by the name that parameters, messages and reports use: the only home of these names.
-pub const PROVIDERS: [(&str, ProviderChoice); 5] = [
-    ("auto", ProviderChoice::Auto),
-    ("tensorrt", ProviderChoice::TensorRt),
-    ("cuda", ProviderChoice::Cuda),
-    ("openvino", ProviderChoice::OpenVino),
-    ("cpu", ProviderChoice::Cpu),
-];
-
-impl ProviderChoice {
-    /// The choice of that name, if there is one.
-    pub fn from_name(name: &str) -> Option<Self> {
-        PROVIDERS.iter().find(|(known, _)| *known == name).map(|(_, choice)| *choice)
-    }
-
-    /// Its name in [`PROVIDERS`].
-    pub fn name(self) -> &'static str {
-        PROVIDERS.iter().find(|(_, choice)| *choice == self).map_or("unknown", |(name, _)| name)
-    }
-}
 
 /// How to load and run a model.
 #[derive(Debug, Clone, Default)]
@@ -79,9 +52,10 @@ pub struct ProviderInUse {
 }
 
 impl ProviderInUse {
-    /// True when a provider that was asked for by name gave way to another. `auto` asks for none by name.
+    /// True when something that should work did not: a provider asked for by name, or one that `auto` found in the
+    /// library.
     pub fn is_degraded(&self) -> bool {
-        self.requested != ProviderChoice::Auto && self.requested != self.used
+        !self.failed.is_empty()
     }
 }
 
@@ -122,7 +96,10 @@ pub enum InferError {
         minimum: String,
     },
     /// A provider asked for can't be had, and falling back was not allowed.
-    #[error("execution provider {requested}: {}; allow_fallback is off", .failed.join("; "))]
+    #[error(
+        "execution provider {requested} can't be had: {}. allow_fallback is off, so the CPU may not stand in",
+        .failed.join("; ")
+    )]
     Provider {
         /// The name asked for.
         requested: &'static str,

@@ -1,0 +1,194 @@
+"""Measures the real node, with a camera and a subscriber over ROS 2, and prints what it costs.
+
+    PYTHONPATH=scripts python -m bench.measure --programs target/release --model BUNDLE --small-model BUNDLE --out out/bench
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from bench import figures, stages
+from bench.figures import Json
+from bench.listener import TYPES
+from demo.processes import RunError, Team, isolated_environment
+from demo.report import write_json
+from demo.run import AFFORDANCES, RATE_HZ, node_from_launch_file, peer
+from demo.scenes import SEED, save_stills
+
+REGIONS_ONLY = ["grasp_regions"]
+EVERYTHING = list(TYPES)
+STAGES = ("decode", "resize", "run", "upsample", "regions", "overlay", "publish")
+
+
+@dataclass(frozen=True)
+class Load:
+    """One run of the node: which model, what the camera sends, who listens."""
+
+    model: Path
+    topics: list[str]
+    frames: int
+    rate_hz: float = RATE_HZ
+    width: int = 640
+    height: int = 480
+    # Different frames that the camera holds ready; a few suffice for timing.
+    distinct: int = 8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left."""
+
+    summary: Json
+    ages_ms: list[float]
+    received: dict[str, int]
+    # (seconds since the start, resident KiB) of the node while the camera streamed.
+    resident: list[tuple[float, int]]
+
+
+class Bench:
+    def __init__(self, programs: Path, out: Path) -> None:
+        self._programs, self._out = programs, out
+        self._runs = 0
+
+    def run(self, load: Load) -> Outcome:
+        """Start the node, a listener and a camera; stop them when the camera has sent all."""
+        self._runs += 1
+        folder = self._out / f"run{self._runs}"
+        folder.mkdir(parents=True)
+        heard = folder / "heard.json"
+        node = node_from_launch_file(self._programs, {"model": str(load.model.resolve()), "affordances": AFFORDANCES}, folder)
+        camera = peer(
+            "demo.camera", "--stills", str(self._out / "scenes"), "--frames", str(load.frames), "--rate", str(load.rate_hz),
+            "--width", str(load.width), "--height", str(load.height), "--distinct", str(load.distinct),
+        )
+        with Team(isolated_environment(), folder) as team:
+            pid = team.start("node", node)
+            team.start("listener", peer("bench.listener", "--out", str(heard), "--topics", *load.topics))
+            team.start("camera", camera)
+            resident = sample_resident(team, pid, load.frames / load.rate_hz + 120)
+            time.sleep(1.0)  # the last frame's way through the node
+            team.stop_cleanly("node")
+            team.stop_cleanly("listener")
+            summary = figures.last_summary(team.log("node").read_text(errors="replace"))
+        if summary is None:
+            raise RunError(f"the node logged no summary: {folder}/node.log")
+        if not summary["processed"]:
+            raise RunError(f"the node processed no frame: {folder}/node.log")
+        noted = yaml.safe_load(heard.read_text())
+        return Outcome(summary, noted["ages_ms"], noted["received"], resident)
+
+
+def sample_resident(team: Team, pid: int, seconds: float) -> list[tuple[float, int]]:
+    """The node's resident memory, five times a second while the camera streams."""
+    samples: list[tuple[float, int]] = []
+    started = time.monotonic()
+    while team.is_running("camera"):
+        if not team.is_running("node") or time.monotonic() - started > seconds:
+            break  # `wait` says which it was
+        if "streaming" in team.log("camera").read_text(errors="replace"):
+            samples.append((time.monotonic() - started, resident_kib(pid)))
+        time.sleep(0.2)
+    team.wait("camera", 1)
+    return samples
+
+
+def resident_kib(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1])
+    raise RunError(f"no VmRSS in /proc/{pid}/status")
+
+
+def measure_stages(bench: Bench, model: Path) -> list[Json]:
+    """The time of each stage: two picture sizes, all outputs or regions only."""
+    rows = []
+    for width, height in ((640, 480), (1920, 1080)):
+        for label, topics in (("regions only", REGIONS_ONLY), ("all outputs", EVERYTHING)):
+            print(f"bench: {width}x{height}, {label} ...", flush=True)
+            outcome = bench.run(Load(model, topics, frames=150, width=width, height=height))
+            rows.append({"size": f"{width}x{height}", "outputs": label, **figures.overhead(outcome.summary),
+                         "received": outcome.received, "summary": outcome.summary})
+    return rows
+
+
+def measure_overload(bench: Bench, model: Path, run_ms: float) -> Json:
+    """The age of results when frames come at twice the rate the model can take, 30 Hz at least."""
+    rate_hz = max(30.0, round(2000 / run_ms))
+    print(f"bench: overload at {rate_hz:.0f} Hz ...", flush=True)
+    outcome = bench.run(Load(model, REGIONS_ONLY, frames=round(rate_hz * 15), rate_hz=rate_hz))
+    run = outcome.summary["stages_ms"]["run"]
+    return {"rate_hz": rate_hz, **figures.ages(outcome.ages_ms, 1000 / rate_hz, run), "summary": outcome.summary}
+
+
+def measure_memory(bench: Bench, small_model: Path) -> Json:
+    """Growth of the node's memory over 2,000 processed frames, all outputs subscribed."""
+    print("bench: memory over 2,000 frames ...", flush=True)
+    outcome = bench.run(Load(small_model, EVERYTHING, frames=2100, rate_hz=40.0))
+    return {**figures.memory(outcome.resident, outcome.summary["processed"]), "summary": outcome.summary}
+
+
+def machine() -> Json:
+    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    load = os.getloadavg()[0]
+    return {"processor": names[0] if names else platform.machine(), "cores": os.cpu_count(), "load_before": round(load, 2)}
+
+
+def print_results(results: Json) -> None:
+    heading = ["ms, medians", *STAGES, "beside run", "of run", "bars"]
+    rows = [heading]
+    for row in results["node"]:
+        values = [row["summary"]["stages_ms"].get(stage) for stage in STAGES]
+        judged = row["size"] == "640x480"
+        rows.append([
+            f"{row['size']}, {row['outputs']}", *("-" if value is None else f"{value:.2f}" for value in values),
+            f"{row['overhead_ms']:.2f}", f"{row['overhead_percent']:.1f} %",
+            ("PASS" if row["within_bars"] else "MISS") if judged else "",
+        ])
+    print(f"\n{figures.table(rows)}")
+    print(f"bars at 640x480: {figures.MAX_OVERHEAD_MS:g} ms and {figures.MAX_OVERHEAD_PERCENT:g} % of run"
+          " (session.run); beside run = from reception to publication less run")
+    age = results["overload"]
+    print(f"\noverload at {age['rate_hz']:.0f} Hz: age {age['p50_ms']} ms median, {age['p99_ms']} ms 99 %, {age['max_ms']} ms most;"
+          f" bound {age['bound_ms']} ms (period + run): {'PASS' if age['within_bound'] else 'MISS'}")
+    grown = results["memory"]
+    print(f"memory over {grown['frames']} frames: {grown['steady_mib']} MiB -> {grown['last_mib']} MiB"
+          f" (peak {grown['peak_mib']}), {grown['kib_per_1000_frames']} KiB per 1,000 frames")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure the affordance node over ROS 2.")
+    parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
+    parser.add_argument("--model", type=Path, required=True, help="bundle to time")
+    parser.add_argument("--small-model", type=Path, required=True, help="bundle of a small model, for the memory run")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to; what an older run left there goes")
+    options = parser.parse_args()
+    try:
+        shutil.rmtree(options.out, ignore_errors=True)
+        options.out.mkdir(parents=True)
+        results: Json = {"machine": machine(), "affordances": AFFORDANCES, "stages": stages.run_benches(options.out)}
+        save_stills(SEED, 640, 480, options.out / "scenes")
+        bench = Bench(options.programs, options.out)
+        results["node"] = measure_stages(bench, options.model)
+        results["overload"] = measure_overload(bench, options.model, results["node"][0]["summary"]["stages_ms"]["run"])
+        results["memory"] = measure_memory(bench, options.small_model)
+        write_json(options.out / "bench.json", results)
+        print_results(results)
+        print(f"\nbench: all numbers in {options.out}/bench.json")
+        return 0
+    except (RunError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nbench: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""Starts programs and sees to it that none outlives the run, however it ends."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+STOP_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1
+
+
+class RunError(Exception):
+    """The run can't go on; the message is for the user."""
+
+
+def _die_with_parent() -> None:
+    # For the one end that can't be caught: that we are killed ourselves.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def isolated_environment() -> dict[str, str]:
+    """Our environment, with a ROS 2 domain of its own that does not leave this machine and has room for pictures."""
+    own = {
+        # Domains up to 101 keep clear of the ports that Linux hands out.
+        "ROS_DOMAIN_ID": str(os.getpid() % 100 + 1),
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+        "PYTHONUNBUFFERED": "1",
+    }
+    profile = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(Path(__file__).with_name("fastdds.xml"))}
+    return {**profile, **os.environ, **own}
+
+
+class Team:
+    """Programs that run together. Leaving the `with` block stops those still running, the last started first."""
+
+    def __init__(self, environment: dict[str, str], log_folder: Path) -> None:
+        self._environment = environment
+        self._log_folder = log_folder
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> "Team":
+        # A polite kill ends the run as Ctrl-C does. A shell that starts us in the background has SIGINT ignored.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        # A second Ctrl-C must not leave a program behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for name in reversed(list(self._running)):
+            self.stop(name)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def start(self, name: str, command: list[str]) -> int:
+        """Start a program, its output going to NAME.log; returns its process id."""
+        with self.log(name).open("wb") as log:
+            process = subprocess.Popen(
+                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                # Its own group: Ctrl-C in the terminal reaches only us, and we stop all in order.
+                start_new_session=True, preexec_fn=_die_with_parent,
+            )
+        self._running[name] = process
+        return process.pid
+
+    def log(self, name: str) -> Path:
+        return self._log_folder / f"{name}.log"
+
+    def is_running(self, name: str) -> bool:
+        return self._running[name].poll() is None
+
+    def wait(self, name: str, seconds: float) -> None:
+        """Wait until the program has ended well; RunError if it fails, takes too long, or another one ends before it."""
+        deadline = time.monotonic() + seconds
+        while (code := self._running[name].poll()) is None:
+            ended = [other for other, process in self._running.items() if process.poll() is not None]
+            if ended:
+                raise RunError(f"the {ended[0]} ended early, with status {self._running[ended[0]].returncode}{self._last_words(ended[0])}")
+            if time.monotonic() > deadline:
+                raise RunError(f"the {name} did not end within {seconds:.0f} s{self._last_words(name)}")
+            time.sleep(0.05)
+        del self._running[name]
+        if code != 0:
+            raise RunError(f"the {name} failed with status {code}{self._last_words(name)}")
+
+    def stop(self, name: str) -> int:
+        """Ask a program to end (SIGINT), insist after a while; returns its exit status."""
+        process = self._running.pop(name)
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return process.returncode
+
+    def stop_cleanly(self, name: str) -> None:
+        """As `stop`; RunError if the program does not end with status 0."""
+        code = self.stop(name)
+        if code != 0:
+            raise RunError(f"the {name} did not stop cleanly: status {code}{self._last_words(name)}")
+
+    def _last_words(self, name: str) -> str:
+        lines = self.log(name).read_text(errors="replace").strip().splitlines()[-6:]
+        return "".join(f"\n    {line}" for line in [*lines, f"(all of it: {self.log(name)})"])

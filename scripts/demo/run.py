@@ -1,0 +1,99 @@
+"""The demo: a camera peer, the affordance node and a planner peer, talking over ROS 2.
+
+    PYTHONPATH=scripts python -m demo.run --programs target/release --model models/default --out out/demo
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from demo.launch_args import Installed, LaunchError, node_command
+from demo.processes import RunError, Team, isolated_environment
+from demo.scenes import SEED, save_stills
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGE = "looptrans_ros"
+CAMERA_TOPIC = "/cam/image"
+RATE_HZ = 10.0
+# How long the first regions may take beyond the stream's own length: the node has a model to load.
+FIRST_REGIONS_SECONDS = 20.0
+AFFORDANCES = ["hold", "cut_with", "open", "hit"]
+
+
+def node_from_launch_file(programs: Path, settings: dict[str, Any], out: Path) -> list[str]:
+    """The node's command line, as `ros2 launch` would make it from our launch file; its parameter file lies in `out`."""
+    parameters = out / "affordance_node.yaml"
+    parameters.write_text(yaml.safe_dump({"/**": {"ros__parameters": settings}}))
+    installed = Installed(share={PACKAGE: REPOSITORY}, programs={PACKAGE: programs.resolve()})
+    arguments = {"image": CAMERA_TOPIC, "camera_info": "/cam/camera_info", "params_file": str(parameters)}
+    return node_command(REPOSITORY / "launch" / "affordance.launch.xml", installed, arguments, out)
+
+
+def peer(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def stream(node: list[str], out: Path, seconds: float) -> None:
+    """Run all three until the camera's last frame is accounted for; leaves the planner's files in `out`."""
+    frames = round(seconds * RATE_HZ)
+    with Team(isolated_environment(), out) as team:
+        team.start("node", node)
+        team.start("planner", peer("demo.planner", "--out", str(out), "--wait", str(seconds + FIRST_REGIONS_SECONDS)))
+        team.start("camera", peer("demo.camera", "--stills", str(out / "scenes"), "--topic", CAMERA_TOPIC,
+                                  "--frames", str(frames), "--rate", str(RATE_HZ)))
+        team.wait("camera", seconds + 90)
+        team.wait("planner", FIRST_REGIONS_SECONDS + 20)
+        team.stop_cleanly("node")
+
+
+def is_trained(model: Path) -> bool:
+    contract = yaml.safe_load((model / "model.yaml").read_text())
+    return bool(contract["provenance"]["trained"])
+
+
+def tell(out: Path, trained: bool) -> None:
+    """The results, in a few lines."""
+    report = json.loads((out / "report.json").read_text())
+    latency = report["latency_ms"]
+    print(f"demo: {report['frames_in']} frames in = {report['processed']} processed + {report['dropped']} dropped"
+          f" + {report['rejected']} rejected")
+    print(f"demo: from camera to planner {latency['p50']} ms (median), {latency['p99']} ms (99 %),"
+          f" on {report['provider']}, model {report['model_id']}")
+    print(f"demo: pictures in {out}/overlays and {out}/sheet.png, regions in {out}/regions.json, numbers in {out}/report.json")
+    if not trained:
+        print("demo: this model's weights are seeded random numbers, not trained: where its heat lies means nothing yet.")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Stream pictures through the affordance node over ROS 2.")
+    parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
+    parser.add_argument("--model", type=Path, required=True, help="model bundle")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to; what an older run left there goes")
+    parser.add_argument("--seconds", type=float, default=15.0, help="length of the stream")
+    options = parser.parse_args()
+    try:
+        shutil.rmtree(options.out, ignore_errors=True)
+        options.out.mkdir(parents=True)
+        print("demo: drawing the pictures ...", flush=True)
+        save_stills(SEED, 640, 480, options.out / "scenes")
+        settings = {"model": str(options.model.resolve()), "affordances": AFFORDANCES}
+        node = node_from_launch_file(options.programs, settings, options.out)
+        print(f"demo: streaming {options.seconds:.0f} s of them through the node at {RATE_HZ:.0f} Hz ...", flush=True)
+        stream(node, options.out, options.seconds)
+        tell(options.out, is_trained(options.model))
+        return 0
+    except (RunError, LaunchError, OSError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ndemo: stopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

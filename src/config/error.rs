@@ -1,0 +1,61 @@
+//! What can be wrong with settings.
+
+use std::path::PathBuf;
+
+use super::Origin;
+
+/// What is wrong with the settings. Each message is one line: where, what was expected, what was found, a hint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A parameter has a wrong type or lies out of its range.
+    #[error("{origin}: parameter {name}: expected {expected}, found {found}{hint}")]
+    Value {
+        /// Where it was set.
+        origin: Origin,
+        /// Its name.
+        name: String,
+        /// Type and range.
+        expected: String,
+        /// The value and its type.
+        found: String,
+        /// Empty, or "; " and a remedy.
+        hint: String,
+    },
+    /// There is no such parameter.
+    #[error("{origin}: unknown parameter {name:?}{hint}")]
+    Unknown {
+        /// Where it was set.
+        origin: Origin,
+        /// The name, shortened.
+        name: String,
+        /// Empty, or "; did you mean ...?".
+        hint: String,
+    },
+    /// A `--ros-args` argument that rcl would refuse.
+    #[error("command line: {argument}: {problem}")]
+    Argument {
+        /// The argument, with its flag.
+        argument: String,
+        /// Expected and found.
+        problem: String,
+    },
+    /// A parameter file cannot be read.
+    #[error("parameter file {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A parameter file is not what rcl reads.
+    #[error("parameter file {path}{place}: {problem}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Empty, or ", line 3".
+        place: String,
+        /// Expected and found.
+        problem: String,
+    },
+}

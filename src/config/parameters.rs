@@ -1,0 +1,305 @@
+//! The table of ROS parameters: the only home of their names, types, defaults, ranges and descriptions. Settings, the
+//! commented YAML file and every check are made from it.
+
+use std::time::Duration;
+
+use super::{HeatmapEncoding, HeatmapSize, ImageTransport, NodeSettings, ProviderChoice, Reliability, StampPolicy};
+
+/// One ROS parameter.
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, with its unit. One or more sentences.
+    pub description: &'static str,
+    /// Its type, default and range, and the setting it becomes.
+    pub kind: Kind,
+}
+
+/// Type, default and range of a parameter, and how a value *within that range* becomes a setting.
+pub enum Kind {
+    /// true or false.
+    Bool {
+        /// Its default.
+        default: bool,
+        /// Where it goes.
+        set: fn(&mut NodeSettings, bool),
+    },
+    /// A whole number.
+    Integer {
+        /// Its default.
+        default: u32,
+        /// Least and greatest value.
+        range: (u32, u32),
+        /// Where it goes.
+        set: fn(&mut NodeSettings, u32),
+    },
+    /// A number with a fraction; never NaN.
+    Double {
+        /// Its default.
+        default: DoubleDefault,
+        /// Least and greatest value.
+        range: (f64, f64),
+        /// Where it goes.
+        set: fn(&mut NodeSettings, f64),
+    },
+    /// One of a few names.
+    Choice {
+        /// Its default.
+        default: &'static str,
+        /// The names.
+        names: &'static [&'static str],
+        /// Where it goes.
+        set: fn(&mut NodeSettings, &str),
+    },
+    /// Free text on one line, empty by default.
+    Text {
+        /// What empty means.
+        empty: &'static str,
+        /// Where it goes.
+        set: fn(&mut NodeSettings, &str),
+    },
+    /// A list of different names, empty by default.
+    Names {
+        /// What empty means.
+        empty: &'static str,
+        /// Where it goes.
+        set: fn(&mut NodeSettings, &[String]),
+    },
+}
+
+/// What a double is when nobody sets it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum DoubleDefault {
+    /// This number.
+    Value(f64),
+    /// Unset, which means what the text says; the number is only an example.
+    Unset {
+        /// What unset means.
+        meaning: &'static str,
+        /// A sensible value, for the commented file.
+        example: f64,
+    },
+}
+
+impl Kind {
+    /// The type's name as ROS 2 tools write it.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Bool { .. } => "bool",
+            Self::Integer { .. } => "int",
+            Self::Double { .. } => "double",
+            Self::Choice { .. } | Self::Text { .. } => "string",
+            Self::Names { .. } => "list of strings",
+        }
+    }
+
+    /// Type and range in words.
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Bool { .. } => "true or false".to_owned(),
+            Self::Integer { range: (least, most), .. } => format!("int, {least} to {most}"),
+            Self::Double { range: (least, most), .. } => format!("double, {least:?} to {most:?}"),
+            Self::Choice { names, .. } => format!("one of {}", names.join(" ")),
+            Self::Text { .. } => "text on one line".to_owned(),
+            Self::Names { .. } => "list of different names".to_owned(),
+        }
+    }
+}
+
+const fn value(number: f64) -> DoubleDefault {
+    DoubleDefault::Value(number)
+}
+
+/// Puts a parsed choice into its setting. The name was checked against the same enum's names before.
+fn choose<T>(setting: &mut T, chosen: Option<T>) {
+    if let Some(chosen) = chosen {
+        *setting = chosen;
+    }
+}
+
+/// Every parameter the node has, in the order of the commented file.
+pub static PARAMETERS: &[Parameter] = &[
+    Parameter {
+        name: "model",
+        description: "Folder of the model bundle (model.onnx and model.yaml).",
+        kind: Kind::Text {
+            empty: "the default bundle installed with the package",
+            set: |s, text| s.model = (!text.is_empty()).then(|| text.into()),
+        },
+    },
+    Parameter {
+        name: "affordances",
+        description: "The actions to look for, by the model's own names.",
+        kind: Kind::Names { empty: "all of the model's", set: |s, names| s.affordances = names.to_vec() },
+    },
+    Parameter {
+        name: "execution_provider",
+        description: "The hardware that computes. auto takes the fastest that can be had.",
+        kind: Kind::Choice {
+            default: "auto",
+            names: ProviderChoice::NAMES,
+            set: |s, name| choose(&mut s.execution_provider, ProviderChoice::from_name(name)),
+        },
+    },
+    Parameter {
+        name: "allow_fallback",
+        description: "May the CPU serve when execution_provider can't be had? If false the node refuses to start instead.",
+        kind: Kind::Bool { default: true, set: |s, on| s.allow_fallback = on },
+    },
+    Parameter {
+        name: "device_id",
+        description: "Which of several GPUs.",
+        kind: Kind::Integer { default: 0, range: (0, 15), set: |s, n| s.device_id = n },
+    },
+    Parameter {
+        name: "intra_op_threads",
+        description: "CPU threads for one operator of the model; 0 = all cores.",
+        kind: Kind::Integer { default: 0, range: (0, 256), set: |s, n| s.intra_op_threads = n },
+    },
+    Parameter {
+        name: "max_rate",
+        description: "Frames per second at most, on average [Hz]; 0 = unlimited.",
+        kind: Kind::Double {
+            default: value(0.0),
+            range: (0.0, 1000.0),
+            set: |s, hz| s.max_rate_hz = (hz > 0.0).then_some(hz),
+        },
+    },
+    Parameter {
+        name: "max_input_age",
+        description: "Frames whose stamp is older than this are dropped [s]; 0 = never.",
+        kind: Kind::Double {
+            default: value(0.5),
+            range: (0.0, 60.0),
+            set: |s, seconds| s.max_input_age = (seconds > 0.0).then(|| Duration::from_secs_f64(seconds)),
+        },
+    },
+    Parameter {
+        name: "input_timeout",
+        description: "When no frame could be processed for this long, the node says why [s].",
+        kind: Kind::Double {
+            default: value(2.0),
+            range: (0.1, 60.0),
+            set: |s, seconds| s.input_timeout = Duration::from_secs_f64(seconds),
+        },
+    },
+    Parameter {
+        name: "stamp_policy",
+        description: "Frames with a zero, negative or future stamp: reject them, accept them as they are, or restamp them \
+                      with the time of reception.",
+        kind: Kind::Choice {
+            default: "reject",
+            names: StampPolicy::NAMES,
+            set: |s, name| choose(&mut s.stamp_policy, StampPolicy::from_name(name)),
+        },
+    },
+    Parameter {
+        name: "image_transport",
+        description: "raw subscribes to image (sensor_msgs/Image), compressed to image/compressed \
+                      (sensor_msgs/CompressedImage: JPEG, PNG).",
+        kind: Kind::Choice {
+            default: "raw",
+            names: ImageTransport::NAMES,
+            set: |s, name| choose(&mut s.image_transport, ImageTransport::from_name(name)),
+        },
+    },
+    Parameter {
+        name: "input_reliability",
+        description: "Reliability asked of cameras. best_effort matches all of them.",
+        kind: Kind::Choice {
+            default: "best_effort",
+            names: Reliability::NAMES,
+            set: |s, name| choose(&mut s.input_reliability, Reliability::from_name(name)),
+        },
+    },
+    Parameter {
+        name: "output_reliability",
+        description: "Reliability offered to subscribers. reliable matches all of them.",
+        kind: Kind::Choice {
+            default: "reliable",
+            names: Reliability::NAMES,
+            set: |s, name| choose(&mut s.output_reliability, Reliability::from_name(name)),
+        },
+    },
+    Parameter {
+        name: "heat_threshold",
+        description: "Heat from which a pixel belongs to a region.",
+        kind: Kind::Double {
+            default: DoubleDefault::Unset { meaning: "the model's own", example: 0.5 },
+            range: (0.0, 1.0),
+            set: |s, heat| s.heat_threshold = Some(heat as f32),
+        },
+    },
+    Parameter {
+        name: "min_region_score",
+        description: "Regions below this score are not reported. Score = mean heat in the region times presence of the \
+                      action in the picture.",
+        kind: Kind::Double {
+            default: value(0.3),
+            range: (0.0, 1.0),
+            set: |s, score| s.min_region_score = score as f32,
+        },
+    },
+    Parameter {
+        name: "min_region_area",
+        description: "Regions smaller than this fraction of the image are not reported.",
+        kind: Kind::Double {
+            default: value(0.0005),
+            range: (0.0, 1.0),
+            set: |s, fraction| s.min_region_area = fraction as f32,
+        },
+    },
+    Parameter {
+        name: "max_regions",
+        description: "The most regions of one frame, the best by score.",
+        kind: Kind::Integer { default: 16, range: (1, 256), set: |s, n| s.max_regions = n },
+    },
+    Parameter {
+        name: "max_contour_points",
+        description: "The most points of one region's contour.",
+        kind: Kind::Integer { default: 64, range: (4, 1024), set: |s, n| s.max_contour_points = n },
+    },
+    Parameter {
+        name: "heatmap_encoding",
+        description: "Encoding of ~/heatmap and ~/heatmaps. mono8: 255 = 1.0; 32FC1: the number itself.",
+        kind: Kind::Choice {
+            default: "mono8",
+            names: HeatmapEncoding::NAMES,
+            set: |s, name| choose(&mut s.heatmap_encoding, HeatmapEncoding::from_name(name)),
+        },
+    },
+    Parameter {
+        name: "heatmap_size",
+        description: "Size of ~/heatmap and ~/heatmaps: the source image's or the network's input.",
+        kind: Kind::Choice {
+            default: "source",
+            names: HeatmapSize::NAMES,
+            set: |s, name| choose(&mut s.heatmap_size, HeatmapSize::from_name(name)),
+        },
+    },
+    Parameter {
+        name: "overlay_alpha",
+        description: "How much of ~/overlay is heat; the rest is the camera image.",
+        kind: Kind::Double { default: value(0.5), range: (0.0, 1.0), set: |s, alpha| s.overlay_alpha = alpha as f32 },
+    },
+    Parameter {
+        name: "overlay_jpeg_quality",
+        description: "JPEG quality of ~/overlay/compressed.",
+        kind: Kind::Integer { default: 80, range: (1, 100), set: |s, n| s.overlay_jpeg_quality = n as u8 },
+    },
+    Parameter {
+        name: "max_image_pixels",
+        description: "Larger images are rejected before any memory is taken for them [px]. The default is 8K (7680 x 4320).",
+        kind: Kind::Integer { default: 33_177_600, range: (1, 268_435_456), set: |s, n| s.max_image_pixels = n },
+    },
+    Parameter {
+        name: "use_sim_time",
+        description: "Take the time from /clock (simulation, bags).",
+        kind: Kind::Bool { default: false, set: |s, on| s.use_sim_time = on },
+    },
+];
+
+/// The parameter of that name, if there is one.
+pub fn find(name: &str) -> Option<&'static Parameter> {
+    PARAMETERS.iter().find(|parameter| parameter.name == name)
+}

@@ -1,0 +1,213 @@
+//! The node's settings, typed and in range.
+
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use super::{
+    ConfigError, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Origin, Override, Overrides,
+    PARAMETERS, Parameter, ParameterValue, ProviderChoice, Reliability, StampPolicy, find, value::shorten,
+};
+
+/// The longest text and list items, in bytes.
+const MAX_TEXT_BYTES: usize = 4096;
+const MAX_NAME_BYTES: usize = 256;
+/// The most names in a list.
+const MAX_NAMES: usize = 4096;
+
+/// Every ROS parameter, checked. Names, defaults, ranges and units: [`super::PARAMETERS`].
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct NodeSettings {
+    /// The bundle's folder; None = the default bundle installed with the package.
+    pub model: Option<PathBuf>,
+    /// The actions to look for; empty = all of the model's.
+    pub affordances: Vec<String>,
+    /// The hardware asked for.
+    pub execution_provider: ProviderChoice,
+    /// May the CPU serve when the hardware asked for can't be had?
+    pub allow_fallback: bool,
+    /// Which of several GPUs.
+    pub device_id: u32,
+    /// Threads for one operator; 0 = all cores.
+    pub intra_op_threads: u32,
+    /// Frames per second at most; None = unlimited.
+    pub max_rate_hz: Option<f64>,
+    /// Older frames are dropped; None = never.
+    pub max_input_age: Option<Duration>,
+    /// From when on silence is reported.
+    pub input_timeout: Duration,
+    /// What to do with a zero, negative or future stamp.
+    pub stamp_policy: StampPolicy,
+    /// Raw or compressed images.
+    pub image_transport: ImageTransport,
+    /// What we ask of cameras.
+    pub input_reliability: Reliability,
+    /// What we offer to subscribers.
+    pub output_reliability: Reliability,
+    /// Heat in [0, 1] from which a pixel belongs to a region; None = the model's own.
+    pub heat_threshold: Option<f32>,
+    /// Regions below this score are not reported.
+    pub min_region_score: f32,
+    /// Regions smaller than this fraction of the image are not reported.
+    pub min_region_area: f32,
+    /// The most regions of one frame.
+    pub max_regions: u32,
+    /// The most points of one outline.
+    pub max_contour_points: u32,
+    /// How heat is written.
+    pub heatmap_encoding: HeatmapEncoding,
+    /// On which grid heat is given.
+    pub heatmap_size: HeatmapSize,
+    /// How much of the overlay is heat, in [0, 1].
+    pub overlay_alpha: f32,
+    /// JPEG quality of `~/overlay/compressed`, 1 to 100.
+    pub overlay_jpeg_quality: u8,
+    /// Larger images are rejected before anything is allocated.
+    pub max_image_pixels: u32,
+    /// Time comes from /clock.
+    pub use_sim_time: bool,
+}
+
+impl NodeSettings {
+    /// The defaults, with `overrides` put over them. Every override is checked before any counts.
+    ///
+    /// # Errors
+    /// An unknown name, a wrong type (an int is no double, as everywhere in ROS 2), a value out of range; NaN is out of
+    /// every range.
+    pub fn from_overrides(overrides: &Overrides) -> Result<Self, ConfigError> {
+        let mut settings = Self::default();
+        PARAMETERS.iter().for_each(|parameter| settings.set_default(parameter));
+        for (name, given) in overrides {
+            let Some(parameter) = find(name) else {
+                return Err(unknown(name, &given.origin));
+            };
+            settings.set(parameter, given)?;
+        }
+        Ok(settings)
+    }
+
+    fn set_default(&mut self, parameter: &Parameter) {
+        match parameter.kind {
+            Kind::Bool { default, set } => set(self, default),
+            Kind::Integer { default, set, .. } => set(self, default),
+            Kind::Double { default: DoubleDefault::Value(default), set, .. } => set(self, default),
+            Kind::Double { default: DoubleDefault::Unset { .. }, .. } => {}
+            Kind::Choice { default, set, .. } => set(self, default),
+            Kind::Text { set, .. } => set(self, ""),
+            Kind::Names { set, .. } => set(self, &[]),
+        }
+    }
+
+    fn set(&mut self, parameter: &Parameter, given: &Override) -> Result<(), ConfigError> {
+        let refuse = |problem: Problem| problem.at(parameter, given);
+        match (&parameter.kind, &given.value) {
+            (Kind::Bool { set, .. }, ParameterValue::Bool(on)) => set(self, *on),
+            (Kind::Integer { range: (least, most), set, .. }, ParameterValue::Integer(number)) => {
+                let in_range = u32::try_from(*number).ok().filter(|n| (least..=most).contains(&n));
+                set(self, in_range.ok_or_else(|| refuse(Problem::default()))?);
+            }
+            (Kind::Double { range: (least, most), set, .. }, ParameterValue::Double(number)) => {
+                // Asked this way round, NaN fails.
+                if !(*least..=*most).contains(number) {
+                    return Err(refuse(Problem::default()));
+                }
+                set(self, *number);
+            }
+            (Kind::Double { .. }, ParameterValue::Integer(number)) => {
+                return Err(refuse(Problem::hint(format!("write {number}.0"))));
+            }
+            (Kind::Choice { names, set, .. }, ParameterValue::String(name)) => {
+                if !names.contains(&name.as_str()) {
+                    let hint = similar(name, names.iter().copied()).map(|near| format!("did you mean {near}?"));
+                    return Err(refuse(Problem { hint, found: None }));
+                }
+                set(self, name);
+            }
+            (Kind::Text { set, .. }, ParameterValue::String(text)) => {
+                check_text(text, MAX_TEXT_BYTES).map_err(|problem| refuse(Problem::found(problem)))?;
+                set(self, text);
+            }
+            (Kind::Names { set, .. }, ParameterValue::StringArray(names)) => {
+                check_names(names).map_err(|problem| refuse(Problem::found(problem)))?;
+                set(self, names);
+            }
+            (Kind::Names { .. }, ParameterValue::String(name)) => {
+                return Err(refuse(Problem::hint(format!("write [{}]", shorten(name)))));
+            }
+            _ => return Err(refuse(Problem::default())),
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a value, beyond its not being what the table expects.
+#[derive(Default)]
+struct Problem {
+    hint: Option<String>,
+    /// What was found, where the value itself does not show it.
+    found: Option<String>,
+}
+
+impl Problem {
+    fn hint(hint: String) -> Self {
+        Self { hint: Some(hint), found: None }
+    }
+
+    fn found(found: String) -> Self {
+        Self { hint: None, found: Some(found) }
+    }
+
+    fn at(self, parameter: &Parameter, given: &Override) -> ConfigError {
+        ConfigError::Value {
+            origin: given.origin.clone(),
+            name: parameter.name.to_owned(),
+            expected: parameter.kind.expected(),
+            found: self.found.unwrap_or_else(|| format!("{} ({})", given.value, given.value.type_name())),
+            hint: self.hint.map_or_else(String::new, |hint| format!("; {hint}")),
+        }
+    }
+}
+
+/// Text that can travel in any message, path or log line. The error is what was found.
+fn check_text(text: &str, max_bytes: usize) -> Result<(), String> {
+    if text.len() > max_bytes {
+        return Err(format!("{} bytes (the most are {max_bytes})", text.len()));
+    }
+    match text.chars().find(|c| c.is_control()) {
+        Some(control) => Err(format!("the control character {control:?} in {:?}", shorten(text))),
+        None => Ok(()),
+    }
+}
+
+fn check_names(names: &[String]) -> Result<(), String> {
+    if names.len() > MAX_NAMES {
+        return Err(format!("{} names (the most are {MAX_NAMES})", names.len()));
+    }
+    let mut seen = BTreeSet::new();
+    for name in names {
+        check_text(name, MAX_NAME_BYTES)?;
+        if name.is_empty() {
+            return Err("an empty name".to_owned());
+        }
+        if !seen.insert(name) {
+            return Err(format!("{name:?} twice"));
+        }
+    }
+    Ok(())
+}
+
+fn unknown(name: &str, origin: &Origin) -> ConfigError {
+    let near = similar(name, PARAMETERS.iter().map(|parameter| parameter.name));
+    let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    ConfigError::Unknown { origin: origin.clone(), name: shorten(name), hint }
+}
+
+/// The known name that `found` is most likely a misspelling of.
+fn similar<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const ENOUGH: f64 = 0.8;
+    // Names of any length come in; the known ones are short.
+    let found: String = found.chars().take(64).collect();
+    known
+        .map(|name| (strsim::jaro_winkler(name, &found), name))
+        .filter(|(likeness, _)| *likeness >= ENOUGH)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}

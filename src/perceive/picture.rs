@@ -1,0 +1,54 @@
+//! Picture files for offline use, read by the code that reads a camera's compressed images.
+
+use std::path::{Path, PathBuf};
+
+use image::{DynamicImage, RgbImage};
+
+use super::{
+    decode::{Limits, codec},
+    frame::FrameError,
+};
+
+/// Why a picture file was not read.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {cause}", path.display())]
+pub struct PictureError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub cause: PictureFault,
+}
+
+/// What is wrong with a picture file.
+#[derive(Debug, thiserror::Error)]
+pub enum PictureFault {
+    /// A folder, device or pipe.
+    #[error("not a file")]
+    NotAFile,
+    /// It can't be read.
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    /// It was read and does not decode.
+    #[error(transparent)]
+    Decode(#[from] FrameError),
+}
+
+/// Reads a JPEG or PNG file to RGB, upright: turned as its orientation tag asks. Its name does not matter.
+///
+/// # Errors
+/// [`PictureError`], naming the file.
+pub fn load(path: &Path, limits: &Limits) -> Result<RgbImage, PictureError> {
+    read(path, limits).map_err(|cause| PictureError { path: path.to_owned(), cause })
+}
+
+fn read(path: &Path, limits: &Limits) -> Result<RgbImage, PictureFault> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(PictureFault::NotAFile);
+    }
+    let mut rgb = Vec::new();
+    let (size, orientation) = codec::decode_file(&std::fs::read(path)?, "", limits, &mut rgb)?;
+    let stored = RgbImage::from_raw(size.width, size.height, rgb).unwrap_or_default();
+    let mut picture = DynamicImage::ImageRgb8(stored);
+    picture.apply_orientation(orientation);
+    Ok(picture.into_rgb8())
+}

@@ -1,0 +1,270 @@
+//! Silence explains itself: when no frame could be processed for `input_timeout`, one sentence says why.
+
+use std::{mem, time::Duration};
+
+use super::{HealthSnapshot, accounting::DropReason};
+use crate::config::Reliability;
+
+/// A silence this many times `input_timeout` is an error, not a warning.
+const ERROR_FACTOR: u32 = 5;
+
+/// What the middleware knows about the input topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputFacts {
+    /// Its name after remapping.
+    pub topic: String,
+    /// The message type we subscribe to, as ROS writes it ("sensor_msgs/msg/Image").
+    pub message_type: String,
+    /// The reliability we ask for.
+    pub requested: Reliability,
+    /// Who publishes on it.
+    pub publishers: Vec<PublisherFacts>,
+    /// False while use_sim_time is on and no /clock message has come.
+    pub clock_started: bool,
+}
+
+/// One publisher on the input topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublisherFacts {
+    /// The node's fully qualified name.
+    pub node: String,
+    /// Its message type.
+    pub message_type: String,
+    /// The reliability it offers.
+    pub offered: Reliability,
+}
+
+/// How bad a silence is, or that it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SilenceLevel {
+    /// Frames are processed again.
+    Over,
+    /// Longer than `input_timeout`.
+    Warn,
+    /// Longer than five times `input_timeout`.
+    Error,
+}
+
+/// One sentence about a silence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SilenceReport {
+    /// How bad it is.
+    pub level: SilenceLevel,
+    /// Why.
+    pub sentence: String,
+}
+
+/// Notices silences. Pure: it knows what it is shown.
+#[derive(Debug)]
+pub struct SilenceWatch {
+    timeout: Duration,
+    /// What was said last, and why.
+    said: Option<(SilenceLevel, Cause)>,
+    quiet_before: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    NoClock,
+    AllRejected,
+    AllDropped,
+    NoPublisher,
+    WrongType,
+    Incompatible,
+    NothingSent,
+}
+
+impl SilenceWatch {
+    /// Reports silences longer than `input_timeout`.
+    pub fn new(input_timeout: Duration) -> Self {
+        Self { timeout: input_timeout, said: None, quiet_before: Duration::ZERO }
+    }
+
+    /// Call it several times per `input_timeout`. Returns a sentence when a silence begins, gets worse, changes its
+    /// cause or ends, and None while there is nothing new to say. `facts` is asked only during a silence.
+    pub fn check(&mut self, health: &HealthSnapshot, facts: impl FnOnce() -> InputFacts) -> Option<SilenceReport> {
+        let before = mem::replace(&mut self.quiet_before, health.quiet_for);
+        if health.quiet_for < self.timeout {
+            self.said.take()?;
+            let sentence = format!("frames are processed again after {:.1} s", before.as_secs_f64());
+            return Some(SilenceReport { level: SilenceLevel::Over, sentence });
+        }
+        if is_busy(health) {
+            return None;
+        }
+        let facts = facts();
+        let (cause, reason) = explain(health, &facts);
+        let long = health.quiet_for >= self.timeout * ERROR_FACTOR;
+        let level = if long { SilenceLevel::Error } else { SilenceLevel::Warn };
+        if self.said == Some((level, cause)) {
+            return None;
+        }
+        self.said = Some((level, cause));
+        let sentence = format!("no frame processed for {:.1} s: {reason}", health.quiet_for.as_secs_f64());
+        Some(SilenceReport { level, sentence })
+    }
+
+    /// Why it is silent now, for the status; None while it is not.
+    pub fn reason(&self, health: &HealthSnapshot, facts: &InputFacts) -> Option<String> {
+        (health.quiet_for >= self.timeout && !is_busy(health)).then(|| explain(health, facts).1)
+    }
+}
+
+/// Is the model just slow? Then a frame is being worked on, and nothing went wrong since the last one.
+fn is_busy(health: &HealthSnapshot) -> bool {
+    health.counts.waiting > 0 && health.last_trouble.is_none()
+}
+
+fn explain(health: &HealthSnapshot, facts: &InputFacts) -> (Cause, String) {
+    let since = &health.since_processed;
+    let no_clock = since.dropped_by.contains_key(DropReason::NoClock.name());
+    if !facts.clock_started || no_clock && since.rejected == 0 && since.dropped_by.len() == 1 {
+        return (Cause::NoClock, "waiting for /clock, since use_sim_time is on".to_owned());
+    }
+    if since.rejected + since.dropped > 0 {
+        let last = health.last_trouble.as_deref().unwrap_or("a newer one came each time");
+        return if since.dropped == 0 {
+            (Cause::AllRejected, format!("{} frames came, all rejected; the last: {last}", since.rejected))
+        } else {
+            let (dropped, rejected) = (since.dropped, since.rejected);
+            let came = dropped + rejected;
+            (Cause::AllDropped, format!("{came} frames came, {dropped} dropped, {rejected} rejected; the last: {last}"))
+        };
+    }
+    explain_nothing_came(facts)
+}
+
+fn explain_nothing_came(facts: &InputFacts) -> (Cause, String) {
+    let InputFacts { topic, message_type, requested, publishers, .. } = facts;
+    let Some(first) = publishers.first() else {
+        return (Cause::NoPublisher, format!("no publisher on {topic} (remap it: -r image:=/your/camera/image)"));
+    };
+    let Some(typed) = publishers.iter().find(|publisher| publisher.message_type == *message_type) else {
+        let found = &first.message_type;
+        let reason = format!("publisher {} sends {found} on {topic}, we expect {message_type}", first.node);
+        return (Cause::WrongType, reason);
+    };
+    let suits = |publisher: &&PublisherFacts| {
+        publisher.message_type == *message_type
+            && (*requested == Reliability::BestEffort || publisher.offered == Reliability::Reliable)
+    };
+    match publishers.iter().find(suits) {
+        Some(publisher) => {
+            (Cause::NothingSent, format!("publisher {} is there, but nothing comes on {topic}", publisher.node))
+        }
+        None => {
+            let reason = format!(
+                "publisher {} on {topic} offers {} and we ask for {} (parameter input_reliability)",
+                typed.node,
+                typed.offered.name(),
+                requested.name()
+            );
+            (Cause::Incompatible, reason)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{
+        perceive::RejectReason,
+        robot::{Health, accounting::Outcome, health::FrameFigures},
+    };
+
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    fn facts(publishers: Vec<PublisherFacts>) -> InputFacts {
+        InputFacts {
+            topic: "/camera/image".to_owned(),
+            message_type: "sensor_msgs/msg/Image".to_owned(),
+            requested: Reliability::BestEffort,
+            publishers,
+            clock_started: true,
+        }
+    }
+
+    fn camera() -> PublisherFacts {
+        PublisherFacts {
+            node: "/camera".to_owned(),
+            message_type: "sensor_msgs/msg/Image".to_owned(),
+            offered: Reliability::BestEffort,
+        }
+    }
+
+    fn sentence(health: &Health, started: Instant, facts: InputFacts) -> String {
+        let snapshot = health.snapshot(started + TIMEOUT);
+        SilenceWatch::new(TIMEOUT).check(&snapshot, || facts).unwrap().sentence
+    }
+
+    #[test]
+    fn each_cause_has_its_sentence() {
+        let started = Instant::now();
+        let health = Health::started_at(started);
+        let say = |facts| sentence(&health, started, facts);
+        assert_eq!(
+            say(facts(vec![])),
+            "no frame processed for 2.0 s: no publisher on /camera/image (remap it: -r image:=/your/camera/image)"
+        );
+        let reliable = InputFacts { requested: Reliability::Reliable, ..facts(vec![camera()]) };
+        assert_eq!(
+            say(reliable),
+            "no frame processed for 2.0 s: publisher /camera on /camera/image offers best_effort and we ask for \
+             reliable (parameter input_reliability)"
+        );
+        let depth = PublisherFacts { message_type: "sensor_msgs/msg/PointCloud2".to_owned(), ..camera() };
+        assert!(say(facts(vec![depth])).ends_with(
+            "publisher /camera sends sensor_msgs/msg/PointCloud2 on /camera/image, we expect sensor_msgs/msg/Image"
+        ));
+        assert!(say(facts(vec![camera()])).ends_with("publisher /camera is there, but nothing comes on /camera/image"));
+        let no_clock = InputFacts { clock_started: false, ..facts(vec![camera()]) };
+        assert!(say(no_clock).ends_with("waiting for /clock, since use_sim_time is on"));
+    }
+
+    #[test]
+    fn frames_that_were_all_rejected_are_named_with_the_last_reason() {
+        let started = Instant::now();
+        let health = Health::started_at(started);
+        for _ in 0..12 {
+            health.arrived(started);
+            health.failed(Outcome::Rejected(RejectReason::BadImage), "step 0");
+        }
+        assert_eq!(
+            sentence(&health, started, facts(vec![camera()])),
+            "no frame processed for 2.0 s: 12 frames came, all rejected; the last: step 0"
+        );
+    }
+
+    #[test]
+    fn a_silence_is_told_once_per_level_and_cause_and_when_it_ends() {
+        let started = Instant::now();
+        let health = Health::started_at(started);
+        let mut watch = SilenceWatch::new(TIMEOUT);
+        let mut check = |seconds: f64, publishers: Vec<PublisherFacts>| {
+            let snapshot = health.snapshot(started + Duration::from_secs_f64(seconds));
+            watch.check(&snapshot, || facts(publishers)).map(|report| report.level)
+        };
+        assert_eq!(check(1.9, vec![]), None);
+        assert_eq!(check(2.0, vec![]), Some(SilenceLevel::Warn));
+        assert_eq!(check(3.0, vec![]), None, "the same again");
+        assert_eq!(check(4.0, vec![camera()]), Some(SilenceLevel::Warn), "another cause");
+        assert_eq!(check(10.0, vec![camera()]), Some(SilenceLevel::Error), "five times the timeout");
+        assert_eq!(check(11.0, vec![camera()]), None);
+        health.arrived(started);
+        health.processed(started + Duration::from_secs(12), &FrameFigures::default());
+        assert_eq!(check(12.1, vec![camera()]), Some(SilenceLevel::Over));
+        assert_eq!(check(12.2, vec![camera()]), None);
+        assert_eq!(check(14.0, vec![camera()]), Some(SilenceLevel::Warn), "the next silence");
+    }
+
+    #[test]
+    fn a_frame_that_takes_long_is_not_a_silence() {
+        let started = Instant::now();
+        let health = Health::started_at(started);
+        health.arrived(started);
+        let snapshot = health.snapshot(started + TIMEOUT * 2);
+        assert_eq!(SilenceWatch::new(TIMEOUT).check(&snapshot, || facts(vec![camera()])), None);
+    }
+}

@@ -1,0 +1,38 @@
+//! Where results go.
+
+use crate::perceive::{
+    Frame,
+    pipeline::{Perception, Wanted},
+};
+
+/// What a result says about its own making.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishFacts {
+    /// Time of publication minus stamp [ns]; negative for a stamp ahead of the clock.
+    pub age_nanos: i64,
+    /// Frames dropped since the last result.
+    pub frames_dropped: u32,
+}
+
+/// Why a result could not be published.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot publish {what}: {cause}")]
+pub struct PublishError {
+    /// The topic or file.
+    pub what: String,
+    /// What went wrong.
+    pub cause: String,
+}
+
+/// Takes the result of every processed frame.
+pub trait Sink {
+    /// What has subscribers now; asked before each frame.
+    fn wanted(&mut self) -> Wanted;
+
+    /// Publishes one result. `frame` carries the stamp to publish. Must not wait for subscribers.
+    ///
+    /// # Errors
+    /// What could not be published; the frame then counts as dropped, and the loop goes on.
+    fn publish(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts)
+    -> Result<(), PublishError>;
+}

@@ -1,0 +1,116 @@
+//! Covers: loading models into ONNX Runtime, running them, and refusing what can't be used.
+//! Needs: ONNX Runtime (ORT_DYLIB_PATH).
+//! Not asserted: anything on a GPU; the order of providers and what falls back to what are unit tests.
+
+#![allow(clippy::unwrap_used)]
+
+mod models;
+
+use looptrans_ros::{
+    contract::{Bundle, BundleError},
+    perceive::{
+        RejectReason,
+        infer::{InferError, InferSettings, Model, ProviderChoice},
+    },
+};
+use models::{COLOURS_INPUT, colours, colours_model, on_cpu, seeded};
+
+fn picture(colour: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
+    let at = |k: u32| colour(k % COLOURS_INPUT.width, k / COLOURS_INPUT.width);
+    (0..COLOURS_INPUT.height * COLOURS_INPUT.width).flat_map(at).collect()
+}
+
+#[test]
+fn a_model_answers_with_maps_by_action_and_cell() {
+    let mut model = colours_model();
+    // Red where the cell is in column 4 and row 1, dark green elsewhere.
+    let pixels = picture(|x, y| if (x / 8, y / 8) == (4, 1) { [200, 0, 0] } else { [0, 50, 0] });
+    let answer = model.run(&pixels).unwrap();
+    let cell = |k: usize| (k % 6, k / 6) == (4, 1);
+    for k in 0..24 {
+        assert_eq!(answer.map(0)[k], if cell(k) { 1.0 } else { 0.0 }, "red, cell {k}");
+        assert_eq!(answer.map(1)[k], if cell(k) { 0.0 } else { 0.25 }, "green, cell {k}");
+    }
+    assert!(answer.map(2).iter().all(|v| *v == 0.0) && answer.map(3).is_empty());
+    let expected = [1.0 / 24.0, 0.25 * 23.0 / 24.0, 0.0];
+    assert!(answer.presence.iter().zip(expected).all(|(p, e)| (p - e).abs() < 1e-6), "{:?}", answer.presence);
+}
+
+#[test]
+fn an_exported_bundle_runs_and_its_presence_is_a_probability() {
+    let bundle = seeded("toy");
+    let mut model = Model::load(&bundle, &on_cpu()).unwrap();
+    let side = bundle.contract.input;
+    let pixels: Vec<u8> = (0..side.height * side.width * 3).map(|k| (k * 7 % 251) as u8).collect();
+    let answer = model.run(&pixels).unwrap();
+    assert_eq!((answer.presence.len(), answer.maps.len()), (36, 36 * 7 * 7));
+    let range =
+        |values: &[f32]| values.iter().fold(0.0_f32, |a, v| a.max(*v)) - values.iter().fold(0.0_f32, |a, v| a.min(*v));
+    assert!(range(answer.maps) > 0.0, "all maps are flat: the picture does not reach them");
+    assert_eq!(model.provider().used, ProviderChoice::Cpu);
+    assert_eq!(model.contract(), &bundle.contract);
+}
+
+#[test]
+fn a_picture_without_an_answer_is_rejected_and_the_next_one_runs() {
+    let mut model = colours_model();
+    let error = model.run(&picture(|_, _| [0, 0, 0])).unwrap_err();
+    assert_eq!((error.reason(), error.to_string()), (RejectReason::Inference, "inference: heatmap holds NaN".into()));
+    model.run(&picture(|_, _| [9, 9, 9])).unwrap();
+    let error = model.run(&[0; 5]).unwrap_err();
+    assert_eq!(error.to_string(), "inference: input: expected 4608 bytes, found 5");
+}
+
+#[test]
+fn a_graph_that_breaks_its_contract_is_refused_with_expected_and_found() {
+    let mut bundle = colours();
+    bundle.contract.actions.push("fourth".to_owned());
+    let error = Model::load(&bundle, &on_cpu()).unwrap_err();
+    assert!(matches!(error, InferError::Bundle(BundleError::Mismatch { .. })), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("expected") && text.contains("4") && text.contains("found"), "{text}");
+}
+
+#[test]
+fn damaged_models_are_errors_not_crashes() {
+    let whole = seeded("toy");
+    for onnx in [Vec::new(), b"not a model".to_vec(), whole.onnx[..whole.onnx.len() / 2].to_vec()] {
+        let bundle = Bundle { folder: whole.folder.clone(), contract: whole.contract.clone(), onnx };
+        assert!(Model::load(&bundle, &on_cpu()).is_err());
+    }
+}
+
+#[test]
+fn nodes_that_onnx_runtime_does_not_know_are_its_own_error_in_one_line() {
+    let mut bundle = colours();
+    let at = bundle.onnx.windows(11).position(|w| w == b"AveragePool").unwrap();
+    bundle.onnx[at..at + 11].copy_from_slice(b"UnheardPool");
+    let error = Model::load(&bundle, &on_cpu()).unwrap_err().to_string();
+    assert!(error.starts_with("ONNX Runtime: load: ") && error.contains("UnheardPool"), "{error}");
+}
+
+#[test]
+fn a_provider_the_library_lacks_is_refused_or_replaced_as_allowed() {
+    // The library of the Python wheel "onnxruntime" has no CUDA; with one that has, this machine has no GPU or the
+    // model runs there: then there is nothing to refuse.
+    let settings = |allow_fallback| InferSettings { provider: ProviderChoice::Cuda, allow_fallback, ..on_cpu() };
+    match Model::load(&colours(), &settings(false)) {
+        Ok(model) => assert_eq!(model.provider().used, ProviderChoice::Cuda),
+        Err(InferError::Provider { requested, failed }) => {
+            assert_eq!((requested, failed.len()), ("cuda", 1));
+            assert!(failed[0].starts_with("cuda: ONNX Runtime: load: "), "{failed:?}");
+            let model = Model::load(&colours(), &settings(true)).unwrap();
+            assert_eq!(model.provider().used, ProviderChoice::Cpu);
+            assert!(model.provider().is_degraded());
+            assert_eq!(model.provider().failed, failed);
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn auto_finds_something_that_works() {
+    let settings = InferSettings { provider: ProviderChoice::Auto, ..on_cpu() };
+    let model = Model::load(&colours(), &settings).unwrap();
+    assert_ne!(model.provider().used, ProviderChoice::Auto);
+}
