@@ -24,5 +24,3 @@ pub mod robot;
 pub mod ros;
 #[cfg(feature = "train")]
 pub mod train;
-#[cfg(feature = "train")]
-pub mod train;

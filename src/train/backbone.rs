@@ -58,11 +58,15 @@ impl LastBlock {
         self.attention.i((.., .., 0, 1..))
     }
 
-    /// How much each patch stands out [B, N] in [0, 1]: mean CLS attention of three heads, min-max normalised per image.
+    /// How much each patch stands out [B, N] in [0, 1]: mean CLS attention of three heads (of all heads in a backbone
+    /// that has not these three), min-max normalised per image.
     pub fn saliency(&self) -> Tensor {
         const EPSILON: f64 = 1e-15;
-        let heads = Tensor::from_slice(&SALIENT_HEADS).to_device(self.attention.device());
-        let mean = self.cls_attention().index_select(1, &heads).mean_dim(1, false, None::<Kind>);
+        let mut attention = self.cls_attention();
+        if SALIENT_HEADS.iter().all(|&head| head < attention.size()[1]) {
+            attention = attention.index_select(1, &Tensor::from_slice(&SALIENT_HEADS).to_device(attention.device()));
+        }
+        let mean = attention.mean_dim(1, false, None::<Kind>);
         let (least, most) = (mean.amin(-1, true), mean.amax(-1, true));
         (&mean - &least) / (most - least + EPSILON)
     }

@@ -20,7 +20,7 @@ impl Branch {
     pub(super) fn new(path: &nn::Path<'_>, dim: i64) -> Self {
         let kernel = 3;
         let init = uniform(dim * kernel * kernel);
-        let config = nn::ConvConfig { padding: 1, ws_init: init, bs_init: Some(init), ..Default::default() };
+        let config = nn::ConvConfig { padding: 1, ws_init: init, bs_init: init, ..Default::default() };
         let layer = |conv: usize, norm: usize| {
             (nn::conv2d(path / conv, dim, dim, kernel, config), BatchNorm::new(&(path / norm), dim))
         };

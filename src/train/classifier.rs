@@ -14,7 +14,7 @@ pub(super) struct Classifier(nn::Conv2D);
 impl Classifier {
     /// `channels`: C + M.
     pub(super) fn new(path: nn::Path<'_>, dim: i64, channels: i64) -> Self {
-        let config = nn::ConvConfig { ws_init: uniform(dim), bs_init: Some(uniform(dim)), ..Default::default() };
+        let config = nn::ConvConfig { ws_init: uniform(dim), bs_init: uniform(dim), ..Default::default() };
         Self(nn::conv2d(path, dim, channels, 1, config))
     }
 
