@@ -79,6 +79,8 @@ pub struct Backbone {
     pos_embed: Tensor,
     patch_embed: nn::Conv2D,
     blocks: Vec<Block>,
+    /// Used by DINO's own tasks, not by ours; a checkpoint has it all the same.
+    _norm: nn::LayerNorm,
     patch: i64,
 }
 
@@ -89,13 +91,12 @@ impl Backbone {
         // DINO's own start, its truncation at two units aside.
         let init = Init::Randn { mean: 0.0, stdev: 0.02 };
         let config = nn::ConvConfig { stride: patch, ..Default::default() };
-        // Used by DINO's own tasks, not by ours; a checkpoint has it all the same.
-        nn::layer_norm(path / "norm", vec![dim], norm_config());
         Self {
             cls_token: path.var("cls_token", &[1, 1, dim], init),
             pos_embed: path.var("pos_embed", &[1, 1 + sizes.patches() as i64, dim], init),
             patch_embed: nn::conv2d(path / "patch_embed" / "proj", 3, dim, patch, config),
             blocks: (0..sizes.depth).map(|index| Block::new(&(path / "blocks" / index), sizes)).collect(),
+            _norm: nn::layer_norm(path / "norm", vec![dim], norm_config()),
             patch,
         }
     }

@@ -24,6 +24,15 @@ pub struct LoopTrans {
     classifier: Classifier,
 }
 
+/// Both branches' class maps of the same images, [B, C+M, h, w] each.
+#[derive(Debug)]
+pub struct Maps {
+    /// Theta_pixel's, P: the heat.
+    pub pixel: Tensor,
+    /// Theta_scam's: its pooled scores are one source of presence.
+    pub scam: Tensor,
+}
+
 /// What a training step computes losses from. b: egocentric images, n: exocentric images of each, C+M: actions and
 /// noise heads.
 #[derive(Debug)]
@@ -58,20 +67,26 @@ impl LoopTrans {
     /// # Errors
     /// The images have another shape than [`Backbone::forward`] takes.
     pub fn class_maps(&self, image: &Tensor) -> Result<Tensor, TrainError> {
-        Ok(self.eval(image, &mut Tracer::off())?.0)
+        let last = self.backbone.forward(image)?;
+        Ok(self.class_maps_of(&last))
     }
 
-    /// [`Self::class_maps`] and Theta_scam's maps of the same images, every intermediate recorded.
+    /// Both branches' class maps of normalised images, with running statistics.
     ///
     /// # Errors
     /// As [`Self::class_maps`].
-    pub fn forward_traced(&self, image: &Tensor) -> Result<Trace, TrainError> {
+    pub fn forward(&self, image: &Tensor) -> Result<Maps, TrainError> {
+        self.forward_impl(image, &mut Tracer::off())
+    }
+
+    /// [`Self::forward`], every intermediate recorded.
+    ///
+    /// # Errors
+    /// As [`Self::class_maps`].
+    pub fn forward_traced(&self, image: &Tensor) -> Result<(Maps, Trace), TrainError> {
         let mut trace = Trace::default();
-        let mut tracer = Tracer::on(&mut trace);
-        let (_, features) = self.eval(image, &mut tracer)?;
-        let mut tracer = tracer.within("scam");
-        self.classifier.maps(&self.theta_scam.forward(&features, false, &mut tracer), &mut tracer);
-        Ok(trace)
+        let maps = self.forward_impl(image, &mut Tracer::on(&mut trace))?;
+        Ok((maps, trace))
     }
 
     /// Theta_pixel's maps of one view's last block, with running statistics.
@@ -103,18 +118,20 @@ impl LoopTrans {
         let exo_features = self.features(exo, &mut tracer.within("exo"));
         let ego_features = self.features(ego, &mut tracer.within("ego"));
         // In this order: Theta_scam's running statistics see the exocentric batch first.
-        let exo_maps = self.scam_maps(&exo_features, &mut tracer.within("exo.scam"));
-        let ego_maps = self.scam_maps(&ego_features, &mut tracer.within("ego.scam"));
+        let exo_maps = self.scam_maps(&exo_features, true, &mut tracer.within("exo"));
+        let ego_maps = self.scam_maps(&ego_features, true, &mut tracer.within("ego"));
         let pixel_maps = self.pixel_maps(&ego_features, true, &mut tracer.within("ego"));
         // [b*n, C+M, h, w] -> [b, n, C+M, h, w]
         let exo_maps = exo_maps.unflatten(0, [ego.key.size()[0], per_ego].as_slice());
         Ok(Step { exo_logits: logits(&exo_maps), ego_logits: logits(&ego_maps), exo_maps, ego_maps, pixel_maps })
     }
 
-    fn eval(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<(Tensor, Tensor), TrainError> {
+    fn forward_impl(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<Maps, TrainError> {
         let last = self.backbone.forward_traced(image, &mut tracer.within("vit_model"))?;
         let features = self.features(&last, tracer);
-        Ok((self.pixel_maps(&features, false, tracer), features))
+        let pixel = self.pixel_maps(&features, false, tracer);
+        let scam = self.scam_maps(&features, false, tracer);
+        Ok(Maps { pixel, scam })
     }
 
     fn features(&self, last: &LastBlock, tracer: &mut Tracer<'_>) -> Tensor {
@@ -123,8 +140,9 @@ impl LoopTrans {
         self.adapter.forward(&descriptors, last.grid, &mut tracer.within("aff_proj"))
     }
 
-    fn scam_maps(&self, features: &Tensor, tracer: &mut Tracer<'_>) -> Tensor {
-        self.classifier.maps(&self.theta_scam.forward(features, true, tracer), tracer)
+    fn scam_maps(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {
+        let mut tracer = tracer.within("scam");
+        self.classifier.maps(&self.theta_scam.forward(features, train, &mut tracer), &mut tracer)
     }
 
     fn pixel_maps(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {

@@ -8,11 +8,12 @@ use tch::{IndexOp, Kind, Tensor};
 
 use crate::support::{NOISE_HEADS, assert_close, image, seeded, small_16, uniform};
 
-/// Twelve blocks of f32 sums in another order than the reference's: measured at most 2e-5 on values up to 6.5.
+/// Twelve blocks of f32 sums in another order than the reference's: measured at most 6e-6 on values up to 6.5; another
+/// CPU's kernels may differ by more.
 const DEEP: f64 = 1e-4;
-/// Attention is a probability: measured at most 2e-8, which is the printed digits.
+/// Attention is a probability: measured at most 8e-9, which is the printed digits.
 const ATTENTION: f64 = 1e-7;
-/// Heads alone: measured at most 2e-6, half of which is rounding of the printed digits.
+/// Heads alone: measured at most 1.5e-6, a third of which is rounding of the printed digits.
 const SHALLOW: f64 = 1e-5;
 
 /// Labels of the two egocentric images.
@@ -38,7 +39,7 @@ fn the_backbone_gives_dinos_keys_attention_and_descriptors() {
 #[test]
 fn the_last_blocks_tokens_are_dinos_before_its_final_norm() {
     let (_, model) = seeded(|root| LoopTrans::new(root, &small_16(51)));
-    let trace = tch::no_grad(|| model.forward_traced(&image("img.vit", &[1, 3, 224, 224]))).unwrap();
+    let (_, trace) = tch::no_grad(|| model.forward_traced(&image("img.vit", &[1, 3, 224, 224]))).unwrap();
     let (_, tokens) = trace.entries().find(|(name, _)| *name == "vit_model.blocks.11").unwrap();
     let expected = [0.771694, -0.625453, 6.516692, 0.042496, -4.531437];
     assert_close("tokens[0, 0, :5]", &tokens.i((0, 0, ..5)), &expected, DEEP);
