@@ -31,7 +31,7 @@ build() { # name, CMake arguments...
 }
 
 installs() { # name, test operator, files under its install folder...
-  local name=$1 operator=$2 file
+  local name=$1 operator=$2 file # operator: of `test`
   shift 2
   for file in "$@"; do
     test "$operator" "$work/$name/install/looptrans_ros/$file" || { echo "colcon: $name does not install $file"; exit 1; }
@@ -63,7 +63,6 @@ build package -DLOOPTRANS_CARGO_PROFILE=dev \
   -DLOOPTRANS_INTERFACES_PREFIX="$looptrans_interfaces"
 installs package -x lib/looptrans_ros/affordance_node lib/looptrans_ros/looptrans
 installs package -f share/looptrans_ros/launch/affordance.launch.xml share/looptrans_ros/config/affordance_node.yaml
-installs package -d share/looptrans_ros/models
 imports_types package
 "$work/package/install/looptrans_ros/lib/looptrans_ros/looptrans" --help >/dev/null
 

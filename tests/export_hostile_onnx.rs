@@ -1,5 +1,6 @@
 //! A bundle that is not what it says is refused by [`Bundle::load`], in one line that names the file, what was expected
 //! and what was found. Real files on disk; no ONNX Runtime needed, since none of these may get that far.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // clippy does not take helpers of tests for tests
 
 mod export_support;
 
@@ -206,6 +207,27 @@ fn random_bytes_are_refused() {
             refusal(&bytes);
         }
     }
+}
+
+/// Damage where the structure is: nodes come first in a graph, inputs and outputs last, numbers lie between.
+#[test]
+fn any_damage_to_the_structure_ends_in_a_verdict_not_a_panic() {
+    let sound = &SOUND.0;
+    let (mut taken, mut refused) = (0, 0);
+    for round in 0..3000 {
+        let mut onnx = sound.clone();
+        for (index, draw) in seeded::uniform(&format!("damage {round}"), 1 + round % 4).enumerate() {
+            let place = ((draw + 1.0) * 5000.0) as usize;
+            let place = if index % 2 == 0 { place } else { sound.len() - 1 - place / 20 };
+            onnx[place] = onnx[place].wrapping_add(1 + (draw.to_bits() % 255) as u8);
+        }
+        match looptrans_ros::onnx::check(&onnx, &SOUND.1, Path::new(MODEL_FILE)) {
+            Ok(()) => taken += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    // Most of the structure is names, which may be anything: both verdicts must occur for this to test something.
+    assert!(taken > 100 && refused > 100, "{taken} {refused}");
 }
 
 #[test]

@@ -2,13 +2,19 @@
 //! rule for seeded weights (computed by the method authors' own code).
 //!
 //! Needs ONNX Runtime (`ORT_DYLIB_PATH`); fails without it. Not covered: other execution providers than the CPU.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // clippy does not take helpers of tests for tests
 #![cfg(feature = "onnx")]
 
 mod export_support;
 
 use std::path::Path;
 
-use export_support::{ACTIONS, Tensors, bytes, description, reference::Reference, run, seeded_tensors, session};
+use export_support::{
+    ACTIONS, Tensors, bytes, description,
+    reference::Reference,
+    runtime::{run, session},
+    seeded_tensors,
+};
 use looptrans_ros::{
     contract::{Bundle, PresenceSource},
     export::{

@@ -1,2 +1,49 @@
-//! The robot node.
-fn main() {}
+//! The robot's node: `affordance_node --ros-args -r image:=/camera/image --params-file FILE`.
+
+use std::{
+    io::{Write, stderr, stdout},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use looptrans_ros::{
+    config::{NodeSettings, RosArgs, config_text},
+    ros::{self, NODE_NAME},
+};
+
+/// Affordance heatmaps and grasp regions from camera images, over ROS 2.
+///
+/// Set it up by ROS parameters and remap rules: affordance_node --ros-args -r image:=/camera/image --params-file FILE
+#[derive(Debug, Parser)]
+#[command(name = NODE_NAME, version)]
+struct Cli {
+    /// Print a parameter file with every parameter, its default and what it does, and exit
+    #[arg(long)]
+    print_config: bool,
+}
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+            // A closed stderr must not turn into a panic.
+            let _ = writeln!(stderr(), "{NODE_NAME}: {line}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> anyhow::Result<()> {
+    let args = RosArgs::from_process(NODE_NAME)?;
+    let cli = Cli::parse_from(std::iter::once(NODE_NAME).chain(args.user_args.iter().map(String::as_str)));
+    if cli.print_config {
+        stdout().write_all(config_text().as_bytes())?;
+        return Ok(());
+    }
+    let settings = NodeSettings::from_overrides(&args.overrides)?;
+    if let Some(summary) = ros::run(&args, settings)? {
+        writeln!(stdout(), "{}", serde_json::to_string(&summary)?)?;
+    }
+    Ok(())
+}

@@ -182,3 +182,21 @@ fn command_line() -> String {
     let arguments = std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned());
     ["looptrans".to_owned()].into_iter().chain(arguments).collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_a_vocabulary_or_a_list() {
+        assert_eq!(vocabulary("hico-iif").unwrap().len(), 10);
+        assert_eq!(vocabulary("cut, hold").unwrap(), ["cut", "hold"]);
+        assert_eq!(vocabulary("cut").unwrap(), ["cut"]);
+        for (wrong, expected) in
+            [("agd20k-sen", "expected one of agd20k-seen"), ("cut,cut", "\"cut\""), ("a,,b", "\"\"")]
+        {
+            let error = vocabulary(wrong).unwrap_err().to_string();
+            assert!(error.contains(expected), "{wrong}: {error}");
+        }
+    }
+}

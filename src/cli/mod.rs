@@ -37,15 +37,19 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
 
 /// Prints a report to stdout: as JSON, or as the table `rows` of (name, value).
 fn print_report(json: bool, report: &impl Serialize, rows: &[(&str, String)]) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut text = String::new();
     if json {
-        serde_json::to_writer_pretty(&mut out, report)?;
-        writeln!(out)?;
-        return Ok(());
+        text += &serde_json::to_string_pretty(report)?;
+        text.push('\n');
+    } else {
+        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in rows {
+            text += &format!("{name:width$}  {value}\n");
+        }
     }
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    for (name, value) in rows {
-        writeln!(out, "{name:width$}  {value}")?;
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
     }
-    Ok(())
 }

@@ -57,10 +57,16 @@ impl YamlError {
 /// Reads the one document of `text`; None if there is none.
 pub(super) fn parse(text: &str) -> Result<Option<Node>, YamlError> {
     check_syntax(text)?;
-    if let Some(index) = text.lines().position(|line| line.starts_with('%')) {
-        return Err(YamlError::new(index + 1, "YAML directives (%) are not supported: remove the line"));
+    for (index, line) in text.lines().enumerate() {
+        if line.starts_with('%') {
+            return Err(YamlError::new(index + 1, "YAML directives (%) are not supported: remove the line"));
+        }
+        // Line breaks in YAML 1.1 (libyaml), not in YAML 1.2.
+        if let Some(c) = line.chars().find(|c| matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}')) {
+            return Err(YamlError::new(index + 1, format!("the character {c:?} is not supported")));
+        }
     }
-    let mut reader = Reader { events: Parser::new_from_str(text) };
+    let mut reader = Reader { events: Parser::new_from_str(text), text: text.chars().collect() };
     let mut document = None;
     loop {
         let (event, span) = reader.next()?;
@@ -70,7 +76,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Node>, YamlError> {
             _ if document.is_some() => {
                 return Err(YamlError::new(span.start.line(), "expected one YAML document, found another (after ---)"));
             }
-            event => document = Some(reader.node(event, span, 0)?),
+            event => document = Some(reader.node(event, span, Place::default())?),
         }
     }
 }
@@ -88,6 +94,16 @@ fn check_syntax(text: &str) -> Result<(), YamlError> {
 
 struct Reader<'a> {
     events: Parser<'a, StrInput<'a>>,
+    /// The source, since events do not tell `[a]` from `- a`.
+    text: Vec<char>,
+}
+
+/// Where in the tree a value stands.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    depth: usize,
+    /// Inside of [] or {}.
+    in_flow: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -99,9 +115,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, YamlError> {
+    fn node(&mut self, event: Event<'a>, span: Span, place: Place) -> Result<Node, YamlError> {
         let line = span.start.line();
-        if depth > MAX_DEPTH {
+        if place.depth > MAX_DEPTH {
             return Err(YamlError::new(line, format!("expected at most {MAX_DEPTH} levels of nesting")));
         }
         let kind = match event {
@@ -111,11 +127,19 @@ impl<'a> Reader<'a> {
                     Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => true,
                     Some(_) => return Err(YamlError::new(line, "tags (!) other than !!str are not supported")),
                 };
+                if place.in_flow && style == ScalarStyle::Plain && text.contains([':', '?']) {
+                    let problem = format!("{:?} needs quotes here: not every libyaml reads it", shorten(&text));
+                    return Err(YamlError::new(line, problem));
+                }
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                if is_block && self.text.last() != Some(&'\n') {
+                    return Err(YamlError::new(line, "text after | or > needs a line break at its end"));
+                }
                 let quoted = is_string || matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
                 NodeKind::Scalar { text: text.into_owned(), quoted }
             }
-            Event::SequenceStart(_, None) => NodeKind::List(self.list(depth)?),
-            Event::MappingStart(_, None) => NodeKind::Map(self.map(depth)?),
+            Event::SequenceStart(_, None) => NodeKind::List(self.list(self.inside(span, place))?),
+            Event::MappingStart(_, None) => NodeKind::Map(self.map(self.inside(span, place))?),
             Event::SequenceStart(..) | Event::MappingStart(..) => {
                 return Err(YamlError::new(line, "tags (!) other than !!str are not supported"));
             }
@@ -125,24 +149,30 @@ impl<'a> Reader<'a> {
         Ok(Node { line, kind })
     }
 
-    fn list(&mut self, depth: usize) -> Result<Vec<Node>, YamlError> {
+    /// The place of what the list or map at `span` holds.
+    fn inside(&self, span: Span, place: Place) -> Place {
+        let opening = self.text.get(span.start.index());
+        Place { depth: place.depth + 1, in_flow: place.in_flow || matches!(opening, Some('[' | '{')) }
+    }
+
+    fn list(&mut self, place: Place) -> Result<Vec<Node>, YamlError> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
                 (Event::SequenceEnd, _) => return Ok(items),
-                (event, span) => items.push(self.node(event, span, depth + 1)?),
+                (event, span) => items.push(self.node(event, span, place)?),
             }
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Vec<Entry>, YamlError> {
+    fn map(&mut self, place: Place) -> Result<Vec<Entry>, YamlError> {
         let mut entries: Vec<Entry> = Vec::new();
         let mut lines: BTreeMap<String, usize> = BTreeMap::new();
         loop {
             let (key, line) = match self.next()? {
                 (Event::MappingEnd, _) => return Ok(entries),
                 (event, span) => {
-                    let node = self.node(event, span, depth + 1)?;
+                    let node = self.node(event, span, place)?;
                     match node.kind {
                         NodeKind::Scalar { text, .. } if !text.is_empty() => (text, node.line),
                         _ => return Err(YamlError::new(node.line, "expected a name as key")),
@@ -154,7 +184,7 @@ impl<'a> Reader<'a> {
                 return Err(YamlError::new(line, problem));
             }
             let (event, span) = self.next()?;
-            let value = self.node(event, span, depth + 1)?;
+            let value = self.node(event, span, place)?;
             entries.push(Entry { key, line, value });
         }
     }
@@ -195,6 +225,9 @@ mod tests {
             ("\"\": 1\n", 1, "expected a name as key"),
             ("a: 1\n---\nb: 1\n", 3, "expected one YAML document"),
             ("%YAML 1.2\n---\na: 1\n", 1, "directives"),
+            ("a: 1\nb: \u{2028}\n", 2, "character"),
+            ("a: [b:c]\n", 1, "needs quotes"),
+            ("a: |\n  b", 1, "line break"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.problem.contains(part), "{text:?}: {error:?}");

@@ -10,7 +10,8 @@ use prost::Message;
 
 use super::{ExportError, theta_pixel, weights::Weights};
 use crate::contract::{
-    Bundle, CONTRACT_FILE, FORMAT, MODEL_FILE, ModelContract, Presence, PresenceSource, Provenance, Size, sha256_hex,
+    Bundle, BundleError, CONTRACT_FILE, FORMAT, MODEL_FILE, ModelContract, Presence, PresenceSource, Provenance, Size,
+    sha256_hex,
 };
 
 /// The heat threshold written into a contract where the exporter is told no other.
@@ -45,6 +46,8 @@ pub fn write(weights_file: &Path, folder: &Path, settings: &Settings) -> Result<
     let classes = classes(&weights, &settings.affordances)?;
     let onnx = theta_pixel::model(&weights, settings.presence, &classes)?.encode_to_vec();
     let contract = contract(weights, &classes, &onnx, settings);
+    let refuse = |message| BundleError::Contract { path: folder.join(CONTRACT_FILE), message };
+    contract.validate().map_err(refuse)?;
     let yaml = serde_yaml::to_string(&contract).map_err(|error| io("write", folder)(std::io::Error::other(error)))?;
 
     let aside = aside(folder);

@@ -62,11 +62,15 @@ impl Architecture {
     }
 }
 
-/// Writes a seeded weights file. Gives its description.
+/// Writes a seeded weights file where no file lies yet. Gives its description.
 ///
 /// # Errors
-/// The file cannot be written.
+/// Something lies there (it might be trained weights), or the file cannot be written.
 pub fn write(path: &Path, architecture: Architecture, actions: &[&str]) -> Result<Description, ExportError> {
+    if path.symlink_metadata().is_ok() {
+        let found = "a file or folder".to_owned();
+        return Err(ExportError::Exists { path: path.to_owned(), found, remedy: "choose another place or remove it" });
+    }
     let description = Description {
         actions: actions.iter().map(|&action| action.to_owned()).collect(),
         trained: false,
@@ -147,7 +151,7 @@ mod tests {
     fn the_generator_gives_the_values_published_with_the_rule() {
         assert_eq!(fnv_1a(b"abc"), 0xe71f_a219_0541_574b);
         let found: Vec<f32> = uniform("abc", 4).collect();
-        let expected = [-0.672_754_76, -0.426_031_86, -0.981_927_39, 0.259_565_11];
+        let expected = [-0.672_754_76, -0.426_031_86, -0.981_927_4, 0.259_565_11];
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < 1e-7, "{found} {expected}");
         }

@@ -1,7 +1,7 @@
 //! A weights file (safetensors), checked whole: every tensor's key, shape, type and values, before anything is built.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, fs,
     path::{Path, PathBuf},
 };
@@ -180,7 +180,7 @@ impl Reader<'_> {
                 1
             }
         };
-        let dim = lead("vit_model.patch_embed.proj.weight", 0, 4);
+        let dim = lead("vit_model.cls_token", 2, 3);
         let patch = lead("vit_model.patch_embed.proj.weight", 3, 4);
         let tokens = lead("vit_model.pos_embed", 1, 3);
         let block_hidden = lead("vit_model.blocks.0.mlp.fc1.weight", 0, 2);
@@ -188,7 +188,8 @@ impl Reader<'_> {
         let channels = lead("aff_fc.weight", 0, 4);
         self.refuse_problems(problems)?;
 
-        let depth = self.views.keys().filter(|key| is_block_norm(key)).count();
+        // Counted, not the highest number: a key may name any.
+        let depth = self.views.keys().filter_map(|key| block_of(key)).collect::<HashSet<_>>().len();
         let patches = tokens - 1;
         let grid = patches.isqrt();
         if grid == 0 || grid * grid != patches {
@@ -258,7 +259,7 @@ impl Reader<'_> {
     }
 }
 
-/// `vit_model.blocks.N.norm1.weight`: every block has one, so they count the blocks.
-fn is_block_norm(key: &str) -> bool {
-    key.starts_with("vit_model.blocks.") && key.ends_with(".norm1.weight")
+/// The N of `vit_model.blocks.N.<...>`.
+fn block_of(key: &str) -> Option<&str> {
+    Some(key.strip_prefix("vit_model.blocks.")?.split_once('.')?.0)
 }

@@ -14,6 +14,8 @@ mod health;
 mod intake;
 mod log_limit;
 mod mailbox;
+#[cfg(feature = "onnx")]
+mod run;
 mod silence;
 mod sink;
 mod statistics;
@@ -23,6 +25,8 @@ pub use admission::{Admission, AdmissionSettings, Admitted, FrameTimes, Verdict}
 pub use health::{FAILURES_UNTIL_BROKEN, Health, HealthSnapshot, StageMedians, Summary};
 pub use intake::{Incoming, Intake};
 pub use mailbox::Mailbox;
+#[cfg(feature = "onnx")]
+pub use run::run;
 pub use silence::{InputFacts, PublisherFacts, SilenceLevel, SilenceReport, SilenceWatch};
 pub use sink::{PublishError, PublishFacts, Sink};
 pub use statistics::Percentiles;

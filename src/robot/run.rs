@@ -28,13 +28,8 @@ pub fn run<I: Incoming, S: Sink>(
     clock: &dyn Fn() -> i64,
 ) -> Summary {
     let health = intake.health();
-    let mut lap = Lap {
-        health,
-        admission: Admission::new(settings),
-        clock,
-        log: LogLimit::new(LOG_INTERVAL),
-        dropped_before: 0,
-    };
+    let mut lap =
+        Lap { health, admission: Admission::new(settings), clock, log: LogLimit::new(LOG_INTERVAL), dropped_before: 0 };
     while let Some(incoming) = intake.mailbox().take() {
         lap.frame(&incoming, pipeline, sink);
     }

@@ -44,6 +44,18 @@ pub fn header(message: &[u8]) -> Result<Header<'_>, FrameError> {
     Ok(read_header(&mut Reader::new(message)?)?)
 }
 
+/// Whether the message's frame_id had to be cut to become [`Header::frame_id`].
+pub fn frame_id_is_cut(message: &[u8]) -> bool {
+    let raw_length = || {
+        let mut reader = Reader::new(message)?;
+        reader.i32("header.stamp.sec")?;
+        reader.u32("header.stamp.nanosec")?;
+        reader.string("header.frame_id").map(<[u8]>::len)
+    };
+    let kept = header(message).map(|header| header.frame_id.len());
+    matches!((kept, raw_length()), (Ok(kept), Ok(raw)) if kept < raw)
+}
+
 /// Views a message as a frame. Only its layout is checked: whether size, step and data agree is for
 /// [`crate::perceive::decode`].
 ///
@@ -186,6 +198,8 @@ mod tests {
         writer.u32(0);
         writer.byte_sequence("frame_id", b"cam\0era\xff\0").unwrap();
         assert_eq!(header(&buffer).unwrap().frame_id, "cam");
+        assert!(frame_id_is_cut(&buffer));
+        assert!(!frame_id_is_cut(&image_message()));
     }
 
     proptest! {
@@ -194,6 +208,7 @@ mod tests {
             let message = [&[0, endian, 0, 0], &body[..]].concat();
             let _ = header(&body);
             let _ = header(&message);
+            let _ = frame_id_is_cut(&message);
             let _ = frame(Transport::Raw, &message);
             let _ = frame(Transport::Compressed, &message);
         }

@@ -2,20 +2,17 @@
 #![allow(dead_code)] // each test program uses its own part
 
 pub mod reference;
+#[cfg(feature = "onnx")]
+pub mod runtime;
 
-use std::{collections::HashMap, path::Path, sync::OnceLock};
+use std::{collections::HashMap, path::Path};
 
 use looptrans_ros::export::{
     layout::{self, Entry, Sizes},
     seeded,
     weights::{DESCRIPTION, Description},
 };
-use ndarray::{ArrayD, ArrayViewD, IxDyn};
-use ort::{
-    environment::Environment,
-    session::Session,
-    value::{PrimitiveTensorElementType, TensorRef},
-};
+use ndarray::{ArrayD, IxDyn};
 use safetensors::{Dtype, tensor::TensorView};
 
 /// Named tensors in key order.
@@ -51,30 +48,7 @@ pub fn write_raw_weights(path: &Path, tensors: &Tensors, metadata: Option<HashMa
     std::fs::write(path, safetensors::serialize(views, metadata).unwrap()).unwrap();
 }
 
-/// A session on real ONNX Runtime, CPU.
-pub fn session(onnx: &[u8]) -> Session {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    let environment = ENVIRONMENT.get_or_init(|| {
-        assert!(
-            std::env::var_os("ORT_DYLIB_PATH").is_some(),
-            "this test needs ONNX Runtime: set ORT_DYLIB_PATH to its library (source scripts/env.sh does)"
-        );
-        ort::init().build().unwrap()
-    });
-    Session::builder(environment).unwrap().with_intra_threads(2).unwrap().commit_from_memory(onnx).unwrap()
-}
-
-/// Runs `session` on the input `image`; gives the named f32 outputs.
-pub fn run<T>(session: &mut Session, image: ArrayViewD<'_, T>, outputs: &[&str]) -> Vec<ArrayD<f32>>
-where
-    T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
-{
-    let image = TensorRef::from_array_view(image).unwrap();
-    let results = session.run(ort::inputs!["image" => image]).unwrap();
-    outputs.iter().map(|&name| results[name].try_extract_array::<f32>().unwrap().to_owned()).collect()
-}
-
-/// `count` seeded bytes.
+/// Seeded bytes, all values of u8.
 pub fn bytes(name: &str, shape: &[usize]) -> ArrayD<u8> {
     let values = seeded::uniform(name, shape.iter().product()).map(|u| ((u + 1.0) * 127.99) as u8);
     ArrayD::from_shape_vec(IxDyn(shape), values.collect()).unwrap()

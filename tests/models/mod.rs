@@ -17,7 +17,11 @@ use looptrans_ros::{
         seeded::{self, Architecture},
     },
     onnx::{FLOAT, UINT8},
-    perceive::infer::{InferSettings, LIBRARY_VARIABLE, Model, ProviderChoice},
+    perceive::{
+        heatmap::{HeatmapEncoding, HeatmapSize},
+        infer::{InferSettings, LIBRARY_VARIABLE, Model, ProviderChoice},
+        pipeline::PipelineSettings,
+    },
 };
 use prost::Message;
 
@@ -95,4 +99,20 @@ pub fn colours() -> Bundle {
 /// [`colours`], loaded.
 pub fn colours_model() -> Model {
     Model::load(&colours(), &on_cpu()).unwrap()
+}
+
+/// The defaults of the ROS parameters, but for the score: [`colours`] has low presences.
+pub fn settings() -> PipelineSettings {
+    PipelineSettings {
+        affordances: Vec::new(),
+        heat_threshold: None,
+        min_region_score: 0.0,
+        min_region_area: 0.0005,
+        max_regions: 16,
+        max_contour_points: 64,
+        max_image_pixels: 33_177_600,
+        heatmap_size: HeatmapSize::Source,
+        heatmap_encoding: HeatmapEncoding::Mono8,
+        overlay_alpha: 0.5,
+    }
 }

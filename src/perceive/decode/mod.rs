@@ -16,6 +16,11 @@ use super::frame::{Encoding, FrameError, Pixels};
 use crate::contract::Size;
 use layout::Layout;
 
+#[cfg(test)]
+mod codec_tests;
+#[cfg(test)]
+mod tests;
+
 /// What a frame may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -30,43 +30,66 @@ impl ContactFinder {
         let Component { columns, rows, .. } = region.labels.components[region.component];
         let box_width = columns.1 - columns.0 + 2;
         self.measure_clearance(region, box_width, rows.1 - rows.0 + 2);
+        // Nearly always the best of all will do; to ask for each better one on the way there would cost far more.
+        let best = self.best(region, box_width, |_| true);
+        if best.is_some_and(&accept) { best } else { self.best(region, box_width, accept) }
+    }
+
+    fn best(
+        &self,
+        region: &GridRegion<'_>,
+        box_width: usize,
+        accept: impl Fn([usize; 2]) -> bool,
+    ) -> Option<[usize; 2]> {
+        let Component { columns, rows, .. } = region.labels.components[region.component];
         let mut best: Option<(f32, [usize; 2])> = None;
         for run in region.labels.runs.iter().filter(|run| run.component == region.component) {
-            for x in run.start..run.end {
-                let clearance = self.clearance[(run.y - rows.0 + 1) * box_width + x - columns.0 + 1];
+            let clearances = &self.clearance[(run.y - rows.0 + 1) * box_width + run.start - columns.0 + 1..];
+            let heats = &region.heat[run.y * region.width..][run.start..run.end];
+            for (i, (heat, clearance)) in heats.iter().zip(clearances).enumerate() {
                 // A pixel of heat 0 (threshold 0) is still a pixel to touch.
-                let worth = region.heat[run.y * region.width + x].max(f32::MIN_POSITIVE) * clearance;
-                if best.is_none_or(|(most, _)| worth > most) && accept([x, run.y]) {
-                    best = Some((worth, [x, run.y]));
+                let worth = heat.max(f32::MIN_POSITIVE) * clearance;
+                if best.is_none_or(|(most, _)| worth > most) && accept([run.start + i, run.y]) {
+                    best = Some((worth, [run.start + i, run.y]));
                 }
             }
         }
         best.map(|(_, pixel)| pixel)
     }
 
-    /// Two-pass chamfer distance with the grid's own pixel shape: exact along rows, columns and diagonals.
+    /// Chamfer distance with the grid's own pixel shape: exact along rows, columns and diagonals.
+    ///
+    /// A shortest way out may go up or down first and along the row last. So every pixel starts with its exact distance
+    /// along the row, and the two passes need to look at the neighbouring row only: they vectorise.
     fn measure_clearance(&mut self, region: &GridRegion<'_>, width: usize, height: usize) {
         let Component { columns, rows, .. } = region.labels.components[region.component];
+        let [along_x, along_y] = region.scale;
         self.clearance.clear();
         self.clearance.resize(width * height, 0.0);
         for run in region.labels.runs.iter().filter(|run| run.component == region.component) {
             let row = &mut self.clearance[(run.y - rows.0 + 1) * width..][..width];
-            row[run.start - columns.0 + 1..run.end - columns.0 + 1].fill(f32::INFINITY);
+            let row = &mut row[run.start - columns.0 + 1..run.end - columns.0 + 1];
+            let length = row.len();
+            for (i, distance) in row.iter_mut().enumerate() {
+                *distance = (i + 1).min(length - i) as f32 * along_x;
+            }
         }
-        let [along_x, along_y] = region.scale;
         let diagonal = along_x.hypot(along_y);
-        let d = &mut self.clearance;
-        for y in 1..height - 1 {
-            for i in y * width + 1..(y + 1) * width - 1 {
-                let above = (d[i - width - 1] + diagonal).min(d[i - width] + along_y).min(d[i - width + 1] + diagonal);
-                d[i] = d[i].min(d[i - 1] + along_x).min(above);
-            }
+        for y in 1..height {
+            let (above, here) = self.clearance.split_at_mut(y * width);
+            shorten(&above[(y - 1) * width..], &mut here[..width], along_y, diagonal);
         }
-        for y in (1..height - 1).rev() {
-            for i in (y * width + 1..(y + 1) * width - 1).rev() {
-                let below = (d[i + width - 1] + diagonal).min(d[i + width] + along_y).min(d[i + width + 1] + diagonal);
-                d[i] = d[i].min(d[i + 1] + along_x).min(below);
-            }
+        for y in (1..height).rev() {
+            let (above, here) = self.clearance.split_at_mut(y * width);
+            shorten(&here[..width], &mut above[(y - 1) * width..], along_y, diagonal);
         }
+    }
+}
+
+/// Shortens the distances of one row by ways through its neighbour row.
+fn shorten(from: &[f32], to: &mut [f32], straight: f32, diagonal: f32) {
+    let min = |a: f32, b: f32| if a < b { a } else { b };
+    for (o, near) in to[1..].iter_mut().zip(from.windows(3)) {
+        *o = min(*o, min(near[1] + straight, min(near[0], near[2]) + diagonal));
     }
 }

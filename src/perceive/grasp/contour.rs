@@ -93,9 +93,9 @@ impl Simplifier {
         }
         self.rank(points);
         self.ranked.clear();
-        self.ranked.extend(self.significance.iter().copied().filter(|s| *s > tolerance));
+        let mut limit = tolerance * tolerance;
+        self.ranked.extend(self.significance.iter().copied().filter(|s| *s > limit));
         let cut = self.ranked.len() > max_points;
-        let mut limit = tolerance;
         if cut {
             // The most significant point that must go; its equals go with it.
             let (_, value, _) = self.ranked.select_nth_unstable_by(max_points, |a, b| b.total_cmp(a));
@@ -105,8 +105,8 @@ impl Simplifier {
         cut
     }
 
-    /// Finds, for every point, the largest tolerance at which Douglas-Peucker would still keep it: its own distance
-    /// from its chain's chord, or its chain's own significance if that is less.
+    /// Finds, for every point, the largest (squared) tolerance at which Douglas-Peucker would still keep it: its own
+    /// distance from its chain's chord, or its chain's own significance if that is less.
     fn rank(&mut self, points: &[[f32; 2]]) {
         let (a, b) = distant_pair(points);
         self.significance.clear();
@@ -116,11 +116,16 @@ impl Simplifier {
         self.chains.clear();
         self.chains.extend([(a, b, f32::INFINITY), (b, a + points.len(), f32::INFINITY)]);
         while let Some((from, to, parent)) = self.chains.pop() {
-            let at = |i: usize| points[i % points.len()];
-            let farthest = (from + 1..to)
-                .map(|i| (i, distance_to_segment(at(i), at(from), at(to))))
-                .max_by(|(_, p), (_, q)| p.total_cmp(q));
-            if let Some((i, distance)) = farthest {
+            let at = |i: usize| points[if i < points.len() { i } else { i - points.len() }];
+            let (a, b) = (at(from), at(to));
+            let mut farthest = (0, -1.0);
+            for i in from + 1..to {
+                let distance = squared_distance_to_segment(at(i), a, b);
+                if distance > farthest.1 {
+                    farthest = (i, distance);
+                }
+            }
+            if let (i @ 1.., distance) = farthest {
                 let significance = distance.min(parent);
                 self.significance[i % points.len()] = significance;
                 self.chains.extend([(from, i, significance), (i, to, significance)]);
@@ -146,9 +151,9 @@ fn distant_pair(points: &[[f32; 2]]) -> (usize, usize) {
     (a.min(b), a.max(b))
 }
 
-pub(super) fn distance_to_segment(p: [f32; 2], a: [f32; 2], b: [f32; 2]) -> f32 {
+pub(super) fn squared_distance_to_segment(p: [f32; 2], a: [f32; 2], b: [f32; 2]) -> f32 {
     let (d, v) = ([b[0] - a[0], b[1] - a[1]], [p[0] - a[0], p[1] - a[1]]);
     let length_squared = d[0] * d[0] + d[1] * d[1];
     let t = if length_squared > 0.0 { ((v[0] * d[0] + v[1] * d[1]) / length_squared).clamp(0.0, 1.0) } else { 0.0 };
-    (v[0] - t * d[0]).hypot(v[1] - t * d[1])
+    (v[0] - t * d[0]).powi(2) + (v[1] - t * d[1]).powi(2)
 }

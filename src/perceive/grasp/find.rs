@@ -6,7 +6,7 @@ use super::{
     GraspRegion, LOW_CONTRAST, LOW_CONTRAST_SCORE, TOUCHES_BORDER,
     contact::{ContactFinder, GridRegion},
     contour::{HeatGrid, Simplifier},
-    label::{Component, Labels},
+    label::{self, Component, Labels},
     shape,
 };
 use crate::{
@@ -34,8 +34,13 @@ pub struct RegionSettings {
     pub min_region_area: f32,
     /// The most regions, the best by score over all affordances.
     pub max_regions: usize,
-    /// The most points of one outline, at least 4.
+    /// The most points of one outline, at least [`Self::FEWEST_CONTOUR_POINTS`].
     pub max_contour_points: usize,
+}
+
+impl RegionSettings {
+    /// A rectangle's: what a region falls back to when its outline can't be drawn with the points allowed.
+    pub const FEWEST_CONTOUR_POINTS: usize = 4;
 }
 
 /// One affordance's class map with what heat means on it.
@@ -138,7 +143,7 @@ impl RegionFinder {
 
     fn collect_candidates(&mut self, index: usize, map: &AffordanceMap<'_>, settings: &RegionSettings) {
         let pixels = self.heat.len() as f64;
-        let total: f64 = self.heat.chunks(64).map(|part| f64::from(part.iter().sum::<f32>())).sum();
+        let total: f64 = self.heat.chunks(1024).map(label::sum).sum();
         for (component, c) in self.labels.components.iter().enumerate() {
             let area = c.area as f64;
             let mean = c.heat_sum / area;

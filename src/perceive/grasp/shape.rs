@@ -2,6 +2,8 @@
 
 use std::f32::consts::{FRAC_PI_2, PI};
 
+use super::contour::squared_distance_to_segment;
+
 /// A rectangle turned any way.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rectangle {
@@ -92,7 +94,7 @@ pub(super) fn is_inside(polygon: &[[f32; 2]], point: [f32; 2], margin: f32) -> b
     let mut inside = false;
     for (i, a) in polygon.iter().enumerate() {
         let b = polygon[(i + 1) % polygon.len()];
-        if super::contour::distance_to_segment(point, *a, b) <= margin {
+        if squared_distance_to_segment(point, *a, b) <= margin * margin {
             return false;
         }
         // Even-odd rule: count the edges a ray towards +x crosses.

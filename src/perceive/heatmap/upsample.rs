@@ -1,9 +1,6 @@
 //! Class maps to heat, in one pass over the output.
 
-use super::{
-    HeatImage, HeatmapEncoding,
-    axis::{Axis, Cell},
-};
+use super::{HeatImage, HeatmapEncoding, axis::Axis};
 use crate::{contract::Size, perceive::FrameError};
 
 /// The evaluation protocol's epsilon: keeps a flat map from dividing by zero.
@@ -36,15 +33,15 @@ pub struct Upsampler {
     y: Axis,
     /// Class map rows interpolated along x: f32 [h, W] for one map, [2, A, W] for a combined one.
     rows: Vec<f32>,
-    row: Vec<f32>,
-    candidates: Vec<usize>,
+    best: Vec<f32>,
+    candidates: Vec<Candidate>,
 }
 
 impl Upsampler {
     /// From `map` cells to `out` pixels; every side must be at least 1.
     pub fn new(map: Size, out: Size) -> Self {
         let (x, y) = (Axis::default(), Axis::default());
-        let mut new = Self { map, out, x, y, rows: Vec::new(), row: Vec::new(), candidates: Vec::new() };
+        let mut new = Self { map, out, x, y, rows: Vec::new(), best: Vec::new(), candidates: Vec::new() };
         new.set_output(out);
         new
     }
@@ -124,15 +121,17 @@ impl Upsampler {
 
     /// Writes the pixelwise maximum of the heat of several maps.
     ///
-    /// Most maps are nowhere near the maximum in most cells: a map whose highest corner lies below another's lowest
-    /// corner is left out of that cell.
+    /// Most maps are nowhere near the maximum in most places: a map whose highest corner of a block lies below another's
+    /// lowest corner is left out of that block.
     pub fn render_max(&mut self, maps: &[(&[f32], HeatScale)], out: &mut HeatImage) {
+        if let [(map, scale)] = maps {
+            return self.render(map, scale, out);
+        }
         self.prepare_image(out);
         let (encoding, stride_bytes) = (out.encoding, out.stride_bytes());
         let (columns, width, full) = (self.map.width as usize, self.out.width as usize, full_scale(out.encoding));
-        let Self { x, y, rows, row, candidates, .. } = self;
+        let Self { x, y, rows, best, candidates, .. } = self;
         rows.resize(2 * maps.len() * width, 0.0);
-        row.resize(width, 0.0);
         for band in &y.cells {
             let (tops, bottoms) = rows.split_at_mut(maps.len() * width);
             for (half, line) in [(&mut *tops, band.lower), (&mut *bottoms, band.upper)] {
@@ -140,23 +139,19 @@ impl Upsampler {
                     interpolate_scaled(x, &map[line * columns..][..columns], scale, full, out);
                 }
             }
-            for cell in &x.cells {
-                select_candidates(maps, columns, (band, cell), candidates);
-                let span = cell.outputs.clone();
-                for y_out in band.outputs.clone() {
-                    let t = y.weight[y_out];
-                    let best = &mut row[span.clone()];
-                    best.fill(0.0);
-                    for &i in &*candidates {
-                        let (top, bottom) = (&tops[i * width..][span.clone()], &bottoms[i * width..][span.clone()]);
-                        for (o, (a, b)) in best.iter_mut().zip(top.iter().zip(bottom)) {
-                            let value = a + t * (b - a);
-                            *o = if value > *o { value } else { *o };
-                        }
-                    }
+            for from in band.outputs.clone().step_by(BLOCK_ROWS) {
+                let weights = &y.weight[from..band.outputs.end.min(from + BLOCK_ROWS)];
+                for cell in &x.cells {
+                    let span = cell.outputs.clone();
+                    let block = Block { tops, bottoms, width, span: span.clone(), weights };
+                    block.select_candidates(SLACK * full, candidates);
+                    block.maximum(candidates, best);
                     let bytes = encoding.bytes_per_pixel();
-                    let target = &mut out.data[y_out * stride_bytes..][span.start * bytes..span.end * bytes];
-                    write_row(encoding, best.iter().copied(), target);
+                    let targets = out.data[from * stride_bytes..].chunks_exact_mut(stride_bytes);
+                    for (values, target) in best.chunks_exact(span.len()).zip(targets) {
+                        let target = &mut target[span.start * bytes..span.end * bytes];
+                        write_row(encoding, values.iter().copied(), target);
+                    }
                 }
             }
         }
@@ -196,23 +191,64 @@ fn full_scale(encoding: HeatmapEncoding) -> f32 {
     }
 }
 
-/// The maps that can hold the maximum somewhere in a cell. Interpolated values lie between the cell's four corners; the
-/// slack covers float rounding.
-fn select_candidates(
-    maps: &[(&[f32], HeatScale)],
-    columns: usize,
-    (band, cell): (&Cell, &Cell),
-    candidates: &mut Vec<usize>,
-) {
-    const SLACK: f32 = 1e-4;
-    let corners = |(map, scale): &(&[f32], HeatScale)| {
-        [(band.lower, cell.lower), (band.lower, cell.upper), (band.upper, cell.lower), (band.upper, cell.upper)]
-            .map(|(row, column)| (map[row * columns + column] - scale.low) * scale.gain)
-    };
-    let floor = maps.iter().map(|m| corners(m).into_iter().fold(f32::INFINITY, f32::min)).fold(0.0, f32::max);
-    let reaches = |m| corners(m).into_iter().fold(f32::NEG_INFINITY, f32::max) + SLACK >= floor;
-    candidates.clear();
-    candidates.extend(maps.iter().enumerate().filter(|(_, m)| reaches(m)).map(|(i, _)| i));
+/// Heat that rounding may add to an interpolated value, generously.
+const SLACK: f32 = 1e-4;
+
+/// Rows of a block: enough to pay for choosing its maps, few enough to leave most of them out.
+const BLOCK_ROWS: usize = 8;
+
+/// Output pixels within one cell, where every map is bilinear.
+struct Block<'a> {
+    /// [A, W]: the map row above, interpolated along x.
+    tops: &'a [f32],
+    /// [A, W]: the map row below.
+    bottoms: &'a [f32],
+    width: usize,
+    /// The block's columns.
+    span: std::ops::Range<usize>,
+    /// Per row of the block, the weight of the map row below.
+    weights: &'a [f32],
+}
+
+/// A map with its lowest and highest heat in a block.
+type Candidate = (usize, f32, f32);
+
+impl Block<'_> {
+    /// The maps that can hold the maximum somewhere in the block.
+    fn select_candidates(&self, slack: f32, candidates: &mut Vec<Candidate>) {
+        let (first, last) = (self.span.start, self.span.end - 1);
+        let (t0, t1) = (self.weights[0], self.weights[self.weights.len() - 1]);
+        candidates.clear();
+        let mut floor = f32::NEG_INFINITY;
+        let rows = self.tops.chunks_exact(self.width).zip(self.bottoms.chunks_exact(self.width));
+        for (i, (top, bottom)) in rows.enumerate() {
+            let (left, right) = (bottom[first] - top[first], bottom[last] - top[last]);
+            let corners =
+                [top[first] + t0 * left, top[first] + t1 * left, top[last] + t0 * right, top[last] + t1 * right];
+            let (low, high) = corners.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), v| {
+                (if *v < low { *v } else { low }, if *v > high { *v } else { high })
+            });
+            floor = if low > floor { low } else { floor };
+            candidates.push((i, low, high));
+        }
+        candidates.retain(|(_, _, high)| high + slack >= floor);
+    }
+
+    /// Their pixelwise maximum, row by row.
+    fn maximum(&self, candidates: &[Candidate], best: &mut Vec<f32>) {
+        best.clear();
+        best.resize(self.weights.len() * self.span.len(), 0.0);
+        for (i, _, _) in candidates {
+            let top = &self.tops[i * self.width..][self.span.clone()];
+            let bottom = &self.bottoms[i * self.width..][self.span.clone()];
+            for (row, t) in best.chunks_exact_mut(self.span.len()).zip(self.weights) {
+                for (o, (a, b)) in row.iter_mut().zip(top.iter().zip(bottom)) {
+                    let value = a + t * (b - a);
+                    *o = if value > *o { value } else { *o };
+                }
+            }
+        }
+    }
 }
 
 /// One map row interpolated along x, then scaled: the same arithmetic wherever a row is needed, so that all pictures

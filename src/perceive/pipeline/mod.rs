@@ -1,8 +1,17 @@
 //! One frame from bytes to heatmaps and grasp regions.
 
+#[cfg(feature = "onnx")]
+mod paint;
+#[cfg(feature = "onnx")]
+mod run;
+
 use std::time::Duration;
 
+#[cfg(feature = "onnx")]
+pub use run::Pipeline;
+
 use super::{
+    decode::DecodeNotes,
     grasp::GraspRegion,
     heatmap::{HeatImage, Heatmap, HeatmapEncoding, HeatmapSize},
 };
@@ -44,7 +53,7 @@ pub struct Wanted {
     pub overlay: bool,
 }
 
-/// What was seen in one frame. Owned by the pipeline, whose buffers it reuses from frame to frame.
+/// What was seen in one frame. Owned by the pipeline, which reuses its buffers from frame to frame.
 #[derive(Debug, Default)]
 pub struct Perception {
     /// Size of the source image.
@@ -57,6 +66,8 @@ pub struct Perception {
     pub regions: Vec<GraspRegion>,
     /// RGB at source size; None unless [`Wanted::overlay`].
     pub overlay: Option<image::RgbImage>,
+    /// What was odd about the frame.
+    pub notes: DecodeNotes,
     /// How long each stage took.
     pub timings: StageTimings,
 }

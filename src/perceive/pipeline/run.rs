@@ -1,0 +1,206 @@
+//! The stages in order, each timed.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use image::RgbImage;
+
+use super::{Perception, PipelineSettings, StageTimings, Wanted, paint::HeatPainter};
+use crate::{
+    contract::ModelContract,
+    perceive::{
+        Frame, FrameError, InferError,
+        decode::{self, Limits},
+        grasp::{AffordanceMap, RegionFinder, RegionSettings},
+        heatmap::HeatScale,
+        infer::{ClassMaps, Model, ProviderInUse},
+        overlay::Overlay,
+        preprocess::Preprocessor,
+    },
+};
+
+/// A model with all that turns a frame into a [`Perception`]. Keeps every buffer from frame to frame.
+pub struct Pipeline {
+    model: Model,
+    requested: Vec<Requested>,
+    limits: Limits,
+    regions: RegionSettings,
+    /// The decoded frame, unless its bytes could be used as they came.
+    rgb: Vec<u8>,
+    preprocessor: Preprocessor,
+    painter: HeatPainter,
+    finder: RegionFinder,
+    overlay: Overlay,
+    /// The overlay's picture while none is wanted.
+    spare_picture: RgbImage,
+    perception: Perception,
+}
+
+/// An action to look for.
+#[derive(Debug, Clone)]
+pub(super) struct Requested {
+    pub class_id: u16,
+    pub name: Arc<str>,
+}
+
+/// One requested action's map of this frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestedMap<'a> {
+    pub requested: &'a Requested,
+    pub presence: f32,
+    pub map: &'a [f32],
+    pub scale: HeatScale,
+}
+
+impl Pipeline {
+    /// Puts the stages together.
+    ///
+    /// # Errors
+    /// [`InferError::Setting`]: an affordance the model does not have, or a value outside its parameter's range.
+    pub fn new(model: Model, settings: PipelineSettings) -> Result<Self, InferError> {
+        let contract = model.contract();
+        let requested = requested(contract, &settings.affordances)?;
+        let regions = region_settings(contract, &settings)?;
+        let (input, cells) = (contract.input, contract.heatmap);
+        Ok(Self {
+            requested,
+            limits: Limits { max_image_pixels: settings.max_image_pixels },
+            regions,
+            rgb: Vec::new(),
+            preprocessor: Preprocessor::new(input),
+            painter: HeatPainter::new(cells, input, &settings),
+            finder: RegionFinder::new(cells, input),
+            overlay: Overlay::new(settings.overlay_alpha),
+            spare_picture: RgbImage::default(),
+            perception: Perception::default(),
+            model,
+        })
+    }
+
+    /// Looks at one frame. What comes back is overwritten by the next one.
+    ///
+    /// # Errors
+    /// The frame can't be decoded, or the model has no usable answer for it. The next frame is not affected.
+    pub fn process(&mut self, frame: &Frame<'_>, wanted: Wanted) -> Result<&Perception, FrameError> {
+        let Self { model, requested, limits, regions, rgb, preprocessor, painter, finder, perception, .. } = self;
+        let mut timings = StageTimings::default();
+        let mut clock = StageClock(Instant::now());
+
+        let decoded = decode::decode(&frame.pixels, limits, rgb)?;
+        let source = decoded.image.size;
+        timings.decode = clock.lap();
+        let input = preprocessor.run(decoded.image)?;
+        timings.resize = clock.lap();
+        let answer = model.run(input)?;
+        timings.run = clock.lap();
+        painter.set_source(source);
+        let maps = scaled_maps(requested, &answer, painter)?;
+        painter.paint(&maps, source, wanted, perception);
+        timings.upsample = clock.lap();
+        let affordances: Vec<AffordanceMap<'_>> = maps.iter().map(RequestedMap::as_affordance).collect();
+        finder.find(&affordances, source, regions, &mut perception.regions);
+        timings.regions = clock.lap();
+        let mut picture = perception.overlay.take().unwrap_or_else(|| std::mem::take(&mut self.spare_picture));
+        if wanted.overlay {
+            let heat = painter.layer(perception.combined.as_ref());
+            self.overlay.draw(decoded.image, heat, &perception.regions, &mut picture)?;
+            perception.overlay = Some(picture);
+        } else {
+            self.spare_picture = picture;
+        }
+        timings.overlay = clock.lap();
+
+        perception.source = source;
+        perception.notes = decoded.notes;
+        perception.timings = timings;
+        Ok(perception)
+    }
+
+    /// What the model promises.
+    pub fn contract(&self) -> &ModelContract {
+        self.model.contract()
+    }
+
+    /// The hardware in use.
+    pub fn provider(&self) -> &ProviderInUse {
+        self.model.provider()
+    }
+}
+
+impl RequestedMap<'_> {
+    fn as_affordance(&self) -> AffordanceMap<'_> {
+        let Self { requested, presence, map, scale } = *self;
+        AffordanceMap { class_id: requested.class_id, affordance: &requested.name, presence, map, scale }
+    }
+}
+
+/// The requested actions' maps, each with its heat.
+fn scaled_maps<'a>(
+    requested: &'a [Requested],
+    answer: &ClassMaps<'a>,
+    painter: &HeatPainter,
+) -> Result<Vec<RequestedMap<'a>>, FrameError> {
+    let scaled = |requested: &'a Requested| {
+        let class_id = usize::from(requested.class_id);
+        let map = answer.map(class_id);
+        let presence = answer.presence.get(class_id).copied().unwrap_or_default();
+        Ok(RequestedMap { requested, presence, map, scale: painter.scale(map)? })
+    };
+    requested.iter().map(scaled).collect()
+}
+
+/// The asked actions in class order, each once; all if none is named.
+fn requested(contract: &ModelContract, affordances: &[String]) -> Result<Vec<Requested>, InferError> {
+    let actions = &contract.actions;
+    if let Some(unknown) = affordances.iter().find(|name| !actions.contains(name)) {
+        return Err(InferError::Setting {
+            setting: "affordances",
+            expected: format!("actions of {} ({})", contract.name, actions.join(", ")),
+            found: format!("{unknown:?}"),
+        });
+    }
+    let is_asked = |action: &String| affordances.is_empty() || affordances.contains(action);
+    let asked = actions.iter().enumerate().filter(|(_, action)| is_asked(action));
+    // A contract has at most 4096 actions.
+    Ok(asked.map(|(id, action)| Requested { class_id: id as u16, name: action.as_str().into() }).collect())
+}
+
+fn region_settings(contract: &ModelContract, settings: &PipelineSettings) -> Result<RegionSettings, InferError> {
+    let heat_threshold = settings.heat_threshold.unwrap_or(contract.heat_threshold);
+    let fractions = [
+        ("heat_threshold", heat_threshold),
+        ("min_region_score", settings.min_region_score),
+        ("min_region_area", settings.min_region_area),
+        ("overlay_alpha", settings.overlay_alpha),
+    ];
+    for (setting, value) in fractions {
+        if !(0.0..=1.0).contains(&value) {
+            return Err(InferError::Setting { setting, expected: "0 to 1".to_owned(), found: value.to_string() });
+        }
+    }
+    if settings.max_contour_points < RegionSettings::FEWEST_CONTOUR_POINTS {
+        return Err(InferError::Setting {
+            setting: "max_contour_points",
+            expected: format!("{} or more", RegionSettings::FEWEST_CONTOUR_POINTS),
+            found: settings.max_contour_points.to_string(),
+        });
+    }
+    Ok(RegionSettings {
+        heat_threshold,
+        min_region_score: settings.min_region_score,
+        min_region_area: settings.min_region_area,
+        max_regions: settings.max_regions,
+        max_contour_points: settings.max_contour_points,
+    })
+}
+
+struct StageClock(Instant);
+
+impl StageClock {
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.0, now))
+    }
+}

@@ -1,0 +1,253 @@
+//! The output topics: what the node publishes for each processed frame.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
+use r2r::{
+    Node, Publisher, PublisherUntyped, QosProfile,
+    looptrans_ros::msg::{GraspRegionArray, LabelInfo, NodeStatus},
+    sensor_msgs::msg::CameraInfo,
+};
+
+use super::{
+    bulk::{self, HeatmapsHead, Picture},
+    camera_info,
+    image_message::Header,
+    qos, regions,
+};
+use crate::{
+    config::NodeSettings,
+    contract::Size,
+    perceive::{
+        Frame,
+        pipeline::{Perception, Wanted},
+    },
+    robot::{PublishError, PublishFacts, Sink},
+};
+
+/// What image_transport's subscribers read: an rgb8 picture whose JPEG decodes to bgr8.
+const JPEG_FORMAT: &str = "rgb8; jpeg compressed bgr8";
+
+/// The newest calibration, where one has come.
+pub type LatestCameraInfo = Arc<Mutex<Option<CameraInfo>>>;
+
+/// The publishers of all that does not belong to one frame.
+#[derive(Debug)]
+pub struct Latched {
+    /// `~/label_info`.
+    pub label_info: Publisher<LabelInfo>,
+    /// `~/status`.
+    pub status: Publisher<NodeStatus>,
+}
+
+impl Latched {
+    /// # Errors
+    /// rcl refuses a name (a bad remap rule) or has no resources left.
+    pub fn create(node: &mut Node) -> Result<Self, PublishError> {
+        Ok(Self {
+            label_info: create(node, "~/label_info", qos::latched())?,
+            status: create(node, "~/status", qos::latched())?,
+        })
+    }
+}
+
+/// Publishes each frame's results. Only the grasp regions are made when nobody listens.
+#[derive(Debug)]
+pub struct RosSink {
+    topics: Topics,
+    model_id: String,
+    jpeg_quality: u8,
+    camera_info: LatestCameraInfo,
+    /// Serialised message and JPEG file of one frame; their memory is reused.
+    message: Vec<u8>,
+    jpeg: Vec<u8>,
+    /// What was warned about already: these repeat with every frame.
+    camera_info_warned: bool,
+    jpeg_warned: bool,
+}
+
+#[derive(Debug)]
+struct Topics {
+    grasp_regions: Publisher<GraspRegionArray>,
+    heatmap: Bulk,
+    heatmap_camera_info: Publisher<CameraInfo>,
+    heatmaps: Bulk,
+    overlay: Bulk,
+    overlay_compressed: Bulk,
+}
+
+/// A topic whose messages we serialise ourselves.
+#[derive(Debug)]
+struct Bulk {
+    name: &'static str,
+    publisher: PublisherUntyped,
+}
+
+impl RosSink {
+    /// Creates the output topics on `node`.
+    ///
+    /// # Errors
+    /// rcl refuses a name (a bad remap rule) or has no resources left.
+    pub fn create(
+        node: &mut Node,
+        settings: &NodeSettings,
+        model_id: String,
+        camera_info: LatestCameraInfo,
+    ) -> Result<Self, PublishError> {
+        let output = || qos::output(settings.output_reliability);
+        let image = "sensor_msgs/msg/Image";
+        let topics = Topics {
+            grasp_regions: create(node, "~/grasp_regions", output())?,
+            heatmap: Bulk::create(node, "~/heatmap", image, output())?,
+            heatmap_camera_info: create(node, "~/heatmap/camera_info", output())?,
+            heatmaps: Bulk::create(node, "~/heatmaps", "looptrans_ros/msg/HeatmapArray", output())?,
+            overlay: Bulk::create(node, "~/overlay", image, output())?,
+            overlay_compressed: Bulk::create(
+                node,
+                "~/overlay/compressed",
+                "sensor_msgs/msg/CompressedImage",
+                output(),
+            )?,
+        };
+        Ok(Self {
+            topics,
+            model_id,
+            jpeg_quality: settings.overlay_jpeg_quality,
+            camera_info,
+            message: Vec::new(),
+            jpeg: Vec::new(),
+            camera_info_warned: false,
+            jpeg_warned: false,
+        })
+    }
+
+    fn publish_camera_info(&mut self, header: Header<'_>, source: Size, heat: Size) -> Result<(), PublishError> {
+        if !has_subscribers(&self.topics.heatmap_camera_info) {
+            return Ok(());
+        }
+        let scaled = match &*self.camera_info.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => return Ok(()),
+            Some(newest) => camera_info::for_heatmap(newest, header, source, heat),
+        };
+        match scaled {
+            Ok(camera_info) => {
+                self.camera_info_warned = false;
+                publish(&self.topics.heatmap_camera_info, "~/heatmap/camera_info", &camera_info)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.camera_info_warned, true) {
+                    tracing::warn!("~/heatmap/camera_info is not published: {error}");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn publish_overlay(&mut self, header: Header<'_>, overlay: &image::RgbImage) -> Result<(), PublishError> {
+        if self.topics.overlay.is_heard() {
+            self.topics.overlay.publish(&mut self.message, |m| bulk::write_image(m, header, Picture::from(overlay)))?;
+        }
+        if !self.topics.overlay_compressed.is_heard() {
+            return Ok(());
+        }
+        self.jpeg.clear();
+        let encoder = &mut JpegEncoder::new_with_quality(&mut self.jpeg, self.jpeg_quality);
+        if let Err(error) = encoder.encode(overlay, overlay.width(), overlay.height(), ExtendedColorType::Rgb8) {
+            if !std::mem::replace(&mut self.jpeg_warned, true) {
+                tracing::warn!("~/overlay/compressed is not published: {error}");
+            }
+            return Ok(());
+        }
+        let jpeg = &self.jpeg;
+        self.topics
+            .overlay_compressed
+            .publish(&mut self.message, |m| bulk::write_compressed(m, header, JPEG_FORMAT, jpeg))
+    }
+}
+
+impl Sink for RosSink {
+    fn wanted(&mut self) -> Wanted {
+        let topics = &self.topics;
+        Wanted {
+            // The calibration follows the heatmap's size, so it needs one.
+            heatmap: topics.heatmap.is_heard() || has_subscribers(&topics.heatmap_camera_info),
+            heatmaps: topics.heatmaps.is_heard(),
+            overlay: topics.overlay.is_heard() || topics.overlay_compressed.is_heard(),
+        }
+    }
+
+    fn publish(
+        &mut self,
+        frame: &Frame<'_>,
+        perception: &Perception,
+        facts: &PublishFacts,
+    ) -> Result<(), PublishError> {
+        let header = Header::from(frame);
+        let source = perception.source;
+        let array = regions::message(frame, perception, facts, &self.model_id);
+        publish(&self.topics.grasp_regions, "~/grasp_regions", &array)?;
+        if let Some(heat) = &perception.combined {
+            // First the calibration: who synchronises both gets a pair.
+            self.publish_camera_info(header, source, heat.size)?;
+            if self.topics.heatmap.is_heard() {
+                self.topics.heatmap.publish(&mut self.message, |m| bulk::write_image(m, header, Picture::from(heat)))?;
+            }
+        }
+        if !perception.heatmaps.is_empty() {
+            let head = HeatmapsHead { header, model_id: &self.model_id, source };
+            self.topics
+                .heatmaps
+                .publish(&mut self.message, |m| bulk::write_heatmaps(m, &head, &perception.heatmaps))?;
+        }
+        match &perception.overlay {
+            Some(overlay) => self.publish_overlay(header, overlay),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Bulk {
+    fn create(node: &mut Node, name: &'static str, message_type: &str, qos: QosProfile) -> Result<Self, PublishError> {
+        let publisher =
+            node.create_publisher_untyped(name, message_type, qos).map_err(|error| refused(name, &error))?;
+        Ok(Self { name, publisher })
+    }
+
+    fn is_heard(&self) -> bool {
+        self.publisher.get_inter_process_subscription_count().is_ok_and(|count| count > 0)
+    }
+
+    fn publish<E: ToString>(
+        &self,
+        buffer: &mut Vec<u8>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), PublishError> {
+        write(buffer).map_err(|error| refused(self.name, &error))?;
+        self.publisher.publish_raw(buffer).map_err(|error| refused(self.name, &error))
+    }
+}
+
+fn create<T: r2r::WrappedTypesupport>(
+    node: &mut Node,
+    name: &'static str,
+    qos: QosProfile,
+) -> Result<Publisher<T>, PublishError> {
+    node.create_publisher(name, qos).map_err(|error| refused(name, &error))
+}
+
+/// Publishes a message whose strings hold no NUL.
+pub fn publish<T: r2r::WrappedTypesupport + 'static>(
+    publisher: &Publisher<T>,
+    name: &'static str,
+    message: &T,
+) -> Result<(), PublishError> {
+    publisher.publish(message).map_err(|error| refused(name, &error))
+}
+
+fn has_subscribers<T: r2r::WrappedTypesupport + 'static>(publisher: &Publisher<T>) -> bool {
+    publisher.get_inter_process_subscription_count().is_ok_and(|count| count > 0)
+}
+
+fn refused(name: &str, cause: &impl ToString) -> PublishError {
+    PublishError { what: name.to_owned(), cause: cause.to_string() }
+}

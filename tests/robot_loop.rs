@@ -1,0 +1,321 @@
+//! The loop with the real pipeline: frames in memory in, results into a sink that writes them down.
+//!
+//! Covers: the stamps that are published, every bad frame counted under its reason, the newest frame winning, failures
+//! of the model, a sink that fails, the stop, the summary.
+//! Needs: ONNX Runtime (ORT_DYLIB_PATH).
+//! Not asserted: how long anything takes.
+
+#![allow(clippy::unwrap_used)]
+
+mod models;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use looptrans_ros::{
+    config::{HeatmapEncoding, HeatmapSize, StampPolicy},
+    perceive::{
+        Frame, FrameError, Pixels, Stamp,
+        pipeline::{Perception, Pipeline, PipelineSettings, Wanted},
+    },
+    robot::{self, AdmissionSettings, Counts, Health, Incoming, Intake, PublishError, PublishFacts, Sink, Summary},
+};
+use models::colours_model;
+
+/// The ROS time at which every test begins.
+const START_SECONDS: i32 = 1_000;
+const SIDE: u32 = 16;
+const RED: [u8; 3] = [200, 0, 0];
+/// The test model's answer to a black picture is NaN.
+const BLACK: [u8; 3] = [0, 0, 0];
+
+/// A frame as a camera message carries it.
+struct Message {
+    stamp: Stamp,
+    stride_bytes: u32,
+    data: Vec<u8>,
+    received: Instant,
+    readable: bool,
+}
+
+/// A picture of one colour, taken `millis` after the start.
+fn picture(colour: [u8; 3], millis: u32) -> Message {
+    let stamp = Stamp { sec: START_SECONDS + (millis / 1000) as i32, nanosec: millis % 1000 * 1_000_000 };
+    let data = colour.repeat((SIDE * SIDE) as usize);
+    Message { stamp, stride_bytes: SIDE * 3, data, received: Instant::now(), readable: true }
+}
+
+fn red(millis: u32) -> Message {
+    picture(RED, millis)
+}
+
+impl Incoming for Message {
+    fn frame(&self) -> Result<Frame<'_>, FrameError> {
+        if !self.readable {
+            return Err(FrameError::BadMessage("cut short".to_owned()));
+        }
+        let pixels = Pixels::Raw {
+            width: SIDE,
+            height: SIDE,
+            encoding: "rgb8",
+            is_bigendian: false,
+            stride_bytes: self.stride_bytes,
+            data: &self.data,
+        };
+        Ok(Frame { stamp: self.stamp, frame_id: "camera_optical", pixels })
+    }
+
+    fn received(&self) -> Instant {
+        self.received
+    }
+}
+
+/// What the sink writes down of a result.
+#[derive(Debug, Clone, PartialEq)]
+struct Published {
+    stamp: Stamp,
+    age_nanos: i64,
+    frames_dropped: u32,
+    best: String,
+}
+
+/// Sends every result to the test.
+struct Notebook {
+    results: mpsc::Sender<Published>,
+    fails: bool,
+}
+
+impl Sink for Notebook {
+    fn wanted(&mut self) -> Wanted {
+        Wanted { heatmaps: true, ..Wanted::default() }
+    }
+
+    fn publish(&mut self, frame: &Frame<'_>, seen: &Perception, facts: &PublishFacts) -> Result<(), PublishError> {
+        if self.fails {
+            return Err(PublishError { what: "~/grasp_regions".to_owned(), cause: "no memory".to_owned() });
+        }
+        let best = seen.heatmaps.iter().max_by(|a, b| a.presence.total_cmp(&b.presence)).unwrap();
+        let result = Published {
+            stamp: frame.stamp,
+            age_nanos: facts.age_nanos,
+            frames_dropped: facts.frames_dropped,
+            best: best.affordance.to_string(),
+        };
+        // A test that has seen enough no longer listens.
+        let _ = self.results.send(result);
+        Ok(())
+    }
+}
+
+/// A loop that runs on its own thread.
+struct Rig {
+    intake: Arc<Intake<Message>>,
+    clock_nanos: Arc<AtomicI64>,
+    results: mpsc::Receiver<Published>,
+    thread: thread::JoinHandle<Summary>,
+}
+
+fn admission() -> AdmissionSettings {
+    AdmissionSettings { stamp_policy: StampPolicy::Reject, max_input_age: None, max_rate_hz: None }
+}
+
+fn pipeline() -> Pipeline {
+    let settings = PipelineSettings {
+        affordances: Vec::new(),
+        heat_threshold: None,
+        min_region_score: 0.3,
+        min_region_area: 0.0005,
+        max_regions: 16,
+        max_contour_points: 64,
+        max_image_pixels: 1_000_000,
+        heatmap_size: HeatmapSize::Source,
+        heatmap_encoding: HeatmapEncoding::Mono8,
+        overlay_alpha: 0.5,
+    };
+    Pipeline::new(colours_model(), settings).unwrap()
+}
+
+fn start(settings: AdmissionSettings, fails: bool) -> Rig {
+    let intake = Arc::new(Intake::new(Arc::new(Health::default())));
+    let clock_nanos = Arc::new(AtomicI64::new(i64::from(START_SECONDS) * 1_000_000_000));
+    let (sender, results) = mpsc::channel();
+    let thread = thread::spawn({
+        let (intake, clock) = (intake.clone(), clock_nanos.clone());
+        move || {
+            let mut sink = Notebook { results: sender, fails };
+            robot::run(&intake, &mut pipeline(), &mut sink, settings, &|| clock.load(Ordering::Relaxed))
+        }
+    });
+    Rig { intake, clock_nanos, results, thread }
+}
+
+impl Rig {
+    /// Offers one frame and waits until it has ended.
+    fn one(&self, frame: Message) {
+        self.intake.offer(frame);
+        self.wait();
+    }
+
+    /// Waits until no frame is waiting or at work.
+    fn wait(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.counts().waiting > 0 {
+            assert!(Instant::now() < deadline, "the loop does not finish its frame");
+            thread::yield_now();
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        self.intake.health().snapshot(Instant::now()).counts
+    }
+
+    /// Stops the loop; what was published and what it came to.
+    fn stop(self) -> (Vec<Published>, Summary) {
+        self.intake.stop();
+        let summary = self.thread.join().unwrap();
+        let counts = &summary.counts;
+        assert_eq!(counts.frames_in, counts.processed + counts.dropped + counts.rejected, "{counts:?}");
+        assert_eq!(counts.waiting, 0);
+        (self.results.try_iter().collect(), summary)
+    }
+}
+
+#[test]
+fn a_frame_is_seen_and_published_with_its_own_stamp() {
+    let rig = start(admission(), false);
+    rig.clock_nanos.fetch_add(250_000_000, Ordering::Relaxed);
+    rig.one(red(100));
+    let (published, summary) = rig.stop();
+    let stamp = Stamp { sec: START_SECONDS, nanosec: 100_000_000 };
+    assert_eq!(published, [Published { stamp, age_nanos: 150_000_000, frames_dropped: 0, best: "red".to_owned() }]);
+    assert_eq!((summary.counts.frames_in, summary.counts.processed), (1, 1));
+    assert_eq!(summary.age_ms.p50, Some(150.0));
+}
+
+#[test]
+fn every_bad_frame_is_counted_under_its_reason_and_the_next_one_is_processed() {
+    let rig = start(admission(), false);
+    rig.one(Message { readable: false, ..red(1) });
+    rig.one(Message { stride_bytes: 1, ..red(2) });
+    rig.one(Message { data: Vec::new(), ..red(3) });
+    rig.one(Message { stamp: Stamp::default(), ..red(4) });
+    rig.one(red(60_000));
+    rig.one(red(5));
+    rig.one(red(5));
+    rig.one(red(6));
+    let (published, summary) = rig.stop();
+    assert_eq!(published.len(), 2);
+    let rejected = summary.counts.rejected_by.into_iter().collect::<Vec<_>>();
+    assert_eq!(rejected, [("bad_image", 2), ("bad_message", 1), ("stamp", 2)]);
+    assert_eq!(summary.counts.dropped_by.into_iter().collect::<Vec<_>>(), [("duplicate", 1)]);
+}
+
+#[test]
+fn a_frame_that_is_too_old_is_never_processed() {
+    let limit = Some(Duration::from_millis(500));
+    let rig = start(AdmissionSettings { max_input_age: limit, ..admission() }, false);
+    rig.clock_nanos.fetch_add(600_000_000, Ordering::Relaxed);
+    rig.one(red(99));
+    rig.one(red(100));
+    let (published, summary) = rig.stop();
+    assert_eq!(published.len(), 1);
+    assert_eq!(published[0].frames_dropped, 1, "the result says what was dropped before it");
+    assert_eq!(summary.counts.dropped_by["too_old"], 1);
+}
+
+#[test]
+fn a_restamped_frame_is_published_with_the_time_of_reception() {
+    let rig = start(AdmissionSettings { stamp_policy: StampPolicy::Restamp, ..admission() }, false);
+    rig.clock_nanos.fetch_add(2_000_000_000, Ordering::Relaxed);
+    let received = Instant::now();
+    rig.one(Message { stamp: Stamp::default(), received, ..red(0) });
+    let most_seconds = received.elapsed().as_secs_f64();
+    let (published, _) = rig.stop();
+    let stamp = published[0].stamp;
+    let seconds_before_now = f64::from(START_SECONDS + 2 - stamp.sec) - f64::from(stamp.nanosec) * 1e-9;
+    assert!((0.0..=most_seconds).contains(&seconds_before_now), "{stamp:?}: {seconds_before_now} s before the clock");
+}
+
+#[test]
+fn while_a_frame_is_at_work_only_the_newest_waits() {
+    let rig = start(admission(), false);
+    for millis in 0..200 {
+        rig.intake.offer(red(millis));
+    }
+    rig.wait();
+    let (published, summary) = rig.stop();
+    let last = published.last().unwrap();
+    assert_eq!(last.stamp.nanosec, 199_000_000, "the newest is always processed");
+    assert!(published.windows(2).all(|pair| pair[0].stamp < pair[1].stamp), "in order");
+    let counts = summary.counts;
+    assert_eq!((counts.frames_in, counts.rejected), (200, 0));
+    assert_eq!(counts.dropped, counts.dropped_by.get("superseded").copied().unwrap_or(0));
+    let told: u64 = published.iter().map(|result| u64::from(result.frames_dropped)).sum();
+    assert_eq!(told, counts.dropped, "results say of every dropped frame");
+}
+
+#[test]
+fn a_model_that_fails_three_times_in_a_row_counts_as_broken_until_it_works() {
+    let rig = start(admission(), false);
+    let broken = |rig: &Rig| rig.intake.health().snapshot(Instant::now()).inference_broken;
+    for millis in 0..3 {
+        assert!(!broken(&rig), "{millis}");
+        rig.one(picture(BLACK, millis));
+    }
+    assert!(broken(&rig));
+    let trouble = rig.intake.health().snapshot(Instant::now()).last_trouble.unwrap();
+    assert!(trouble.contains("NaN"), "{trouble}");
+    rig.one(red(10));
+    assert!(!broken(&rig));
+    assert_eq!(rig.intake.health().snapshot(Instant::now()).last_trouble, None);
+    assert_eq!(rig.stop().1.counts.rejected_by["inference"], 3);
+}
+
+#[test]
+fn a_sink_that_fails_costs_the_frame_and_not_the_loop() {
+    let rig = start(admission(), true);
+    rig.one(red(1));
+    rig.one(red(2));
+    let trouble = rig.intake.health().snapshot(Instant::now()).last_trouble.unwrap();
+    assert_eq!(trouble, "cannot publish ~/grasp_regions: no memory");
+    let (published, summary) = rig.stop();
+    assert_eq!((published.len(), summary.counts.dropped_by["not_published"]), (0, 2));
+}
+
+#[test]
+fn a_stop_ends_a_loop_to_which_no_frame_comes() {
+    let (published, summary) = start(admission(), false).stop();
+    assert_eq!((published.len(), summary.counts), (0, Counts::default()));
+}
+
+#[test]
+fn stamps_that_go_back_are_processed() {
+    let rig = start(admission(), false);
+    for millis in [500, 600, 100, 200] {
+        rig.one(red(millis));
+    }
+    assert_eq!(rig.stop().1.counts.processed, 4);
+}
+
+#[test]
+fn the_summary_is_one_json_object() {
+    let rig = start(admission(), false);
+    rig.one(red(1));
+    rig.one(Message { readable: false, ..red(2) });
+    let json = serde_json::to_value(rig.stop().1).unwrap();
+    for (key, value) in [("frames_in", 2), ("processed", 1), ("dropped", 0), ("rejected", 1)] {
+        assert_eq!(json[key], value, "{json}");
+    }
+    assert_eq!((json["provider"].as_str(), json["rejected_by"]["bad_message"].as_u64()), (Some("cpu"), Some(1)));
+    assert!(json["model_id"].as_str().unwrap().starts_with("colours:"));
+    for number in [&json["latency_ms"]["p50"], &json["latency_ms"]["p99"], &json["stages_ms"]["run"]] {
+        assert!(number.is_f64(), "{json}");
+    }
+}

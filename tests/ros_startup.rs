@@ -1,0 +1,209 @@
+//! How the node starts, refuses to start, explains silence, and stops.
+//!
+//! Needs `source scripts/env.sh`.
+#![cfg(feature = "ros")]
+#![allow(clippy::unwrap_used)]
+
+#[path = "models/mod.rs"]
+mod models;
+mod ros_support;
+
+use std::{fs, process::Command, time::Duration};
+
+use looptrans_ros::{
+    config::config_text,
+    contract::{CONTRACT_FILE, MODEL_FILE},
+};
+use ros_support::{
+    domain::Domain,
+    node::{self, Ended, Node},
+    rig::{IMAGE, REGIONS, Rig, count},
+};
+use serde_json::{Value, json};
+
+/// The node's one line on stderr, after it refused to start.
+fn refusal(what: &str, ended: &Ended) -> String {
+    assert_eq!(ended.status.code(), Some(1), "{what}: {}", ended.stderr);
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(lines.len(), 1, "{what}: one line, not\n{}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{what}");
+    assert_eq!(ended.stdout, "", "{what}");
+    lines[0].to_owned()
+}
+
+fn start_with(parameters: &Value) -> Ended {
+    let params = node::params_file(parameters);
+    node::run_to_end(node::command(&Domain::claim(), params.path(), &[]))
+}
+
+#[test]
+fn wrong_parameters_are_refused_with_name_expected_and_found() {
+    for (name, value, expected) in [
+        ("max_rtae", json!(10.0), "max_rate"),
+        ("max_regions", json!("many"), "int"),
+        ("max_rate", json!(10), "10.0"),
+        ("min_region_score", json!(1.5), "1.5"),
+        ("execution_provider", json!("gpu"), "cuda"),
+        ("affordances", json!(["red", "reed"]), "reed"),
+    ] {
+        let line = refusal(name, &start_with(&node::parameters(json!({name: value}))));
+        assert!(line.contains(name) && line.contains(expected), "{line}");
+    }
+    // YAML's own way to write what JSON cannot.
+    let params = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    fs::write(params.path(), "/**:\n  ros__parameters:\n    max_rate: .nan\n").unwrap();
+    let line = refusal("NaN", &node::run_to_end(node::command(&Domain::claim(), params.path(), &[])));
+    assert!(line.contains("max_rate") && line.to_lowercase().contains("nan"), "{line}");
+}
+
+#[test]
+fn wrong_arguments_and_files_are_refused_before_rcl_sees_them() {
+    let broken = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    fs::write(broken.path(), "/**:\n  ros__parameters:\n    max_rate: [1.0\n").unwrap();
+    let broken = broken.path().to_str().unwrap();
+    for (args, expected) in [
+        (vec!["--params-file", broken], broken),
+        (vec!["--params-file", "/no/such/file.yaml"], "/no/such/file.yaml"),
+        (vec!["-r", "image"], "image"),
+        (vec!["-p", "max_rate"], "max_rate"),
+        (vec!["--log-level", "loud"], "loud"),
+    ] {
+        let params = node::params_file(&node::parameters(json!({})));
+        let line = refusal(expected, &node::run_to_end(node::command(&Domain::claim(), params.path(), &args)));
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
+#[test]
+fn an_environment_that_rcl_refuses_is_one_line_too() {
+    let params = node::params_file(&node::parameters(json!({})));
+    let mut command = node::command(&Domain::claim(), params.path(), &[]);
+    command.env("ROS_DOMAIN_ID", "not a number");
+    let ended = node::run_to_end(command);
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    let last = ended.stderr.lines().last().unwrap();
+    assert!(last.starts_with("affordance_node: ROS 2: cannot start") && last.contains("ROS_DOMAIN_ID"), "{last}");
+}
+
+#[test]
+fn a_bundle_that_is_missing_or_damaged_is_refused_with_file_expected_and_found() {
+    let damaged = |change: &dyn Fn(&std::path::Path)| {
+        let folder = tempfile::tempdir().unwrap();
+        for file in [MODEL_FILE, CONTRACT_FILE] {
+            fs::copy(ros_support::model().join(file), folder.path().join(file)).unwrap();
+        }
+        change(folder.path());
+        let ended = start_with(&node::parameters(json!({"model": folder.path()})));
+        refusal("bundle", &ended)
+    };
+    let line = damaged(&|folder| fs::remove_file(folder.join(CONTRACT_FILE)).unwrap());
+    assert!(line.contains(CONTRACT_FILE) && line.contains("No such file"), "{line}");
+    let line = damaged(&|folder| fs::remove_file(folder.join(MODEL_FILE)).unwrap());
+    assert!(line.contains(MODEL_FILE), "{line}");
+    let line = damaged(&|folder| fs::write(folder.join(MODEL_FILE), b"").unwrap());
+    assert!(line.contains("0 bytes"), "{line}");
+    let line = damaged(&|folder| fs::write(folder.join(MODEL_FILE), b"not a model").unwrap());
+    assert!(line.contains("sha256") && line.contains("expected") && line.contains("found"), "{line}");
+
+    let ended = start_with(&node::parameters(json!({"model": "/no/such/bundle"})));
+    assert!(refusal("no bundle", &ended).contains("/no/such/bundle"));
+
+    // A wrong library is the user's environment, not the bundle.
+    let params = node::params_file(&node::parameters(json!({})));
+    let mut command = node::command(&Domain::claim(), params.path(), &[]);
+    command.env("ORT_DYLIB_PATH", "/no/such/libonnxruntime.so");
+    let line = refusal("no library", &node::run_to_end(command));
+    assert!(line.contains("/no/such/libonnxruntime.so") && line.contains("ORT_DYLIB_PATH"), "{line}");
+}
+
+#[test]
+fn without_a_model_the_line_says_where_one_was_looked_for() {
+    let mut parameters = node::parameters(json!({}));
+    parameters.as_object_mut().unwrap().remove("model");
+    let params = node::params_file(&parameters);
+    let mut command = node::command(&Domain::claim(), params.path(), &[]);
+    command.env("AMENT_PREFIX_PATH", "/no/such/prefix");
+    let line = refusal("no model", &node::run_to_end(command));
+    assert!(line.contains("parameter model") && line.contains("/no/such/prefix"), "{line}");
+}
+
+#[test]
+fn help_version_and_configuration_need_no_ros() {
+    let run = |arg: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_affordance_node"));
+        command.arg(arg).env("ROS_DOMAIN_ID", "not a number");
+        let ended = node::run_to_end(command);
+        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{arg}");
+        ended.stdout
+    };
+    assert!(run("--help").contains("--ros-args"));
+    assert_eq!(run("--version"), concat!("affordance_node ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(run("--print-config"), config_text());
+}
+
+#[test]
+fn the_printed_configuration_starts_the_node() {
+    let params = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
+    fs::write(params.path(), config_text()).unwrap();
+    let domain = Domain::claim();
+    let mut command = node::command(&domain, params.path(), &[]);
+    let model = format!("model:={}", ros_support::model().display());
+    command.args(["-p", model.as_str(), "-p", "execution_provider:=cpu", "-r", "image:=/cam/image"]);
+    let mut node = Node::spawn(command);
+    node.logged("waiting for images on /cam/image");
+    assert_eq!(node.stop("TERM").status.code(), Some(0));
+}
+
+#[test]
+fn both_signals_end_it_cleanly_with_a_summary() {
+    for signal in ["TERM", "INT"] {
+        let mut rig = Rig::start(json!({}));
+        rig.exchange(&[REGIONS], Rig::good);
+        let ended = rig.node.stop(signal);
+        assert_eq!(ended.status.code(), Some(0), "{signal}: {}", ended.stderr);
+        // The promise of the node's interface, and the one time that is part of it.
+        assert!(ended.took < Duration::from_secs(2), "{signal}: {:?}", ended.took);
+        let lines: Vec<&str> = ended.stdout.lines().collect();
+        assert_eq!(lines.len(), 1, "stdout holds the summary alone: {}", ended.stdout);
+        let summary: Value = serde_json::from_str(lines[0]).unwrap();
+        let ends = count(&summary, "processed") + count(&summary, "dropped") + count(&summary, "rejected");
+        assert_eq!((ends, count(&summary, "waiting")), (count(&summary, "frames_in"), 0), "{summary}");
+        assert!(summary["model_id"].as_str().unwrap().starts_with("colours:"));
+        assert_eq!(summary["provider"], "cpu");
+    }
+}
+
+#[test]
+fn silence_names_its_cause_in_log_and_status() {
+    let domain = Domain::claim();
+    let mut node = Node::start(&domain, json!({"input_timeout": 0.3, "input_reliability": "reliable"}));
+    let mut peer = ros_support::bridge::Bridge::start(&domain);
+    let latched = json!({"durability": "transient_local", "depth": 1});
+    peer.subscribe_with(ros_support::rig::STATUS, "looptrans_ros/msg/NodeStatus", latched);
+    let mut says = |peer: &mut ros_support::bridge::Bridge, text: &str| {
+        let line = node.logged(text);
+        assert!(line.contains("[WARN]") || line.contains("[ERROR]"), "{line}");
+        let told = |status: &Value| {
+            let reasons = status["reasons"].as_array().unwrap();
+            status["degraded"] == true && reasons.iter().any(|reason| reason.as_str().unwrap().contains(text))
+        };
+        peer.next_that(ros_support::rig::STATUS, told);
+    };
+    says(&mut peer, "no publisher on /cam/image");
+    peer.advertise_with("/cam/image", IMAGE, "best_effort");
+    says(&mut peer, "publisher /test_peer on /cam/image offers best_effort and we ask for reliable");
+    peer.advertise_with("/cam/image", IMAGE, "reliable");
+    says(&mut peer, "publisher /test_peer is there, but nothing comes on /cam/image");
+}
+
+#[test]
+fn warnings_reach_rosout() {
+    let domain = Domain::claim();
+    let mut peer = ros_support::bridge::Bridge::start(&domain);
+    let latched = json!({"durability": "transient_local", "depth": 100});
+    peer.subscribe_with("/rosout", "rcl_interfaces/msg/Log", latched);
+    let _node = Node::start(&domain, json!({"input_timeout": 0.3}));
+    let warning = peer.next_that("/rosout", |log| log["msg"].as_str().unwrap().contains("no publisher on /cam/image"));
+    assert_eq!((&warning["name"], warning["level"].as_u64()), (&json!("affordance_node"), Some(30)));
+}

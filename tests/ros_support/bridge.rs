@@ -1,0 +1,182 @@
+//! The rclpy peer: see tests/peers/bridge.py.
+
+use std::{
+    collections::VecDeque,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{DEADLINE, domain::Domain, python, test_file};
+
+/// A running peer.
+pub struct Bridge {
+    child: Child,
+    commands: Option<ChildStdin>,
+    events: Receiver<Value>,
+    /// Events that came while another one was waited for.
+    kept: VecDeque<Value>,
+}
+
+impl Bridge {
+    /// Starts one and waits until it is ready.
+    pub fn start(domain: &Domain) -> Self {
+        let mut command = Command::new(python());
+        command.arg(test_file("peers/bridge.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        domain.apply(&mut command);
+        let mut child = command.spawn().unwrap();
+        let (sender, events) = channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let event = serde_json::from_str(&line).unwrap_or_else(|_| panic!("peer said {line:?}"));
+                if sender.send(event).is_err() {
+                    break;
+                }
+            }
+        });
+        let commands = child.stdin.take();
+        let mut bridge = Self { child, commands, events, kept: VecDeque::new() };
+        bridge.wait("the peer to be ready", |event| event["event"] == "ready");
+        bridge
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Subscribes as most tools do: reliable, volatile.
+    pub fn subscribe(&mut self, topic: &str, message_type: &str) {
+        self.command(json!({"op": "subscribe", "topic": topic, "type": message_type}));
+        self.matched(topic, 1);
+    }
+
+    /// Subscribes with QoS of its own.
+    pub fn subscribe_with(&mut self, topic: &str, message_type: &str, qos: Value) {
+        let mut command = json!({"op": "subscribe", "topic": topic, "type": message_type});
+        command.as_object_mut().unwrap().extend(qos.as_object().unwrap().clone());
+        self.command(command);
+    }
+
+    /// Takes a subscription back.
+    pub fn unsubscribe(&mut self, topic: &str) {
+        self.command(json!({"op": "unsubscribe", "topic": topic}));
+    }
+
+    /// Makes a publisher and waits until one subscription is there.
+    pub fn advertise(&mut self, topic: &str, message_type: &str) {
+        self.command(json!({"op": "advertise", "topic": topic, "type": message_type}));
+        self.matched(topic, 1);
+    }
+
+    /// Makes a publisher with QoS of its own.
+    pub fn advertise_with(&mut self, topic: &str, message_type: &str, reliability: &str) {
+        self.command(json!({"op": "advertise", "topic": topic, "type": message_type, "reliability": reliability}));
+    }
+
+    /// Waits for so many partners on a topic.
+    pub fn matched(&mut self, topic: &str, count: usize) {
+        self.command(json!({"op": "matched", "topic": topic, "count": count}));
+    }
+
+    /// Publishes one message.
+    pub fn publish(&mut self, topic: &str, message: &Value) {
+        self.command(json!({"op": "publish", "topic": topic, "message": message}));
+    }
+
+    /// Publishes a message `count` times as fast as it goes.
+    pub fn flood(&mut self, topic: &str, message: &Value, count: usize) {
+        self.command(json!({"op": "flood", "topic": topic, "message": message, "count": count}));
+    }
+
+    /// What a node subscribes to and publishes: topic -> [type].
+    pub fn topics(&mut self, node: &str) -> (Value, Value) {
+        self.command(json!({"op": "topics", "node": node}));
+        let event = self.wait("topics", |event| event["event"] == "topics");
+        (event["subscribed"].clone(), event["published"].clone())
+    }
+
+    /// The next message on a topic.
+    pub fn next(&mut self, topic: &str) -> Value {
+        self.next_that(topic, |_| true)
+    }
+
+    /// The next message on a topic that fits; others on that topic before it are thrown away.
+    pub fn next_that(&mut self, topic: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + DEADLINE;
+        let mut last = Value::Null;
+        loop {
+            let what = format!("a message on {topic}; the last one was {last}");
+            let event =
+                self.wait_until(deadline, &what, |event| event["event"] == "message" && event["topic"] == topic);
+            if fits(&event["message"]) {
+                return event["message"].clone();
+            }
+            last = event["message"].clone();
+        }
+    }
+
+    /// The next message on a topic, if one comes within this time.
+    pub fn next_within(&mut self, topic: &str, patience: Duration, fits: impl Fn(&Value) -> bool) -> Option<Value> {
+        let fits = |event: &Value| event["event"] == "message" && event["topic"] == topic && fits(&event["message"]);
+        let event = self.try_wait(Instant::now() + patience, fits)?;
+        Some(event["message"].clone())
+    }
+
+    /// Messages on a topic that have come and were not asked for.
+    pub fn pending(&mut self, topic: &str) -> usize {
+        self.kept.extend(self.events.try_iter());
+        self.kept.iter().filter(|event| event["event"] == "message" && event["topic"] == topic).count()
+    }
+
+    fn command(&mut self, command: Value) {
+        let op = command["op"].clone();
+        let mut stdin = self.commands.as_ref().unwrap();
+        writeln!(stdin, "{command}").unwrap();
+        stdin.flush().unwrap();
+        self.wait(&format!("{command} to be done"), |event| event["event"] == "done" && event["op"] == op);
+    }
+
+    fn wait(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.wait_until(Instant::now() + DEADLINE, what, fits)
+    }
+
+    fn wait_until(&mut self, deadline: Instant, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.try_wait(deadline, fits).unwrap_or_else(|| panic!("timed out waiting for {what}"))
+    }
+
+    fn try_wait(&mut self, deadline: Instant, fits: impl Fn(&Value) -> bool) -> Option<Value> {
+        if let Some(index) = self.kept.iter().position(&fits) {
+            return self.kept.remove(index);
+        }
+        loop {
+            match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(event) if fits(&event) => return Some(event),
+                Ok(event) => self.kept.push_back(event),
+                Err(RecvTimeoutError::Timeout) => return None,
+                Err(RecvTimeoutError::Disconnected) => panic!("the peer ended"),
+            }
+        }
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // The peer ends when its commands do; a peer that hangs is killed.
+        drop(self.commands.take());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < deadline {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

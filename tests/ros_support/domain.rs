@@ -1,0 +1,35 @@
+//! ROS domains: one per test, also when several test programs run on one machine.
+
+use std::{fs::File, process::Command};
+
+/// A domain that nobody else on this machine uses, for as long as this lives.
+pub struct Domain {
+    id: u32,
+    _lock: File,
+}
+
+impl Domain {
+    /// Domains 1 to 101 keep clear of the ports that Linux hands out.
+    pub fn claim() -> Self {
+        let start = std::process::id();
+        for offset in 0..101 {
+            let id = (start + offset * 7) % 101 + 1;
+            let path = std::env::temp_dir().join(format!("looptrans_ros_test_domain_{id}.lock"));
+            let file = File::options().create(true).append(true).open(path).unwrap();
+            if file.try_lock().is_ok() {
+                return Self { id, _lock: file };
+            }
+        }
+        panic!("all ROS domains are in use");
+    }
+
+    /// Puts a program into this domain.
+    pub fn apply(&self, command: &mut Command) {
+        command
+            .env("ROS_DOMAIN_ID", self.id.to_string())
+            .env("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+            .env_remove("ROS_LOCALHOST_ONLY")
+            .env_remove("ROS_STATIC_PEERS")
+            .env_remove("RUST_LOG");
+    }
+}

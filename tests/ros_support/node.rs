@@ -1,0 +1,174 @@
+//! The built `affordance_node`, started exactly as `ros2 launch` starts it.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use super::{DEADLINE, domain::Domain};
+
+/// A running node.
+pub struct Node {
+    child: Child,
+    /// Everything it wrote to stderr so far.
+    log: Arc<Mutex<String>>,
+    stdout: Option<thread::JoinHandle<String>>,
+    /// Deleted when the node has ended.
+    params: Option<tempfile::NamedTempFile>,
+}
+
+/// How a node ended.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+    /// From the signal, or from the start.
+    pub took: Duration,
+}
+
+/// The parameters every test sets, with `more` over them: the toy model on one thread, and no limit on age, since a
+/// busy machine may be slow.
+pub fn parameters(more: Value) -> Value {
+    let mut all = json!({
+        "model": super::model(),
+        "execution_provider": "cpu",
+        "intra_op_threads": 1,
+        "max_input_age": 0.0,
+        "min_region_score": 0.0,
+    });
+    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    all
+}
+
+/// A temporary parameter file, as launch_ros writes them (JSON is YAML).
+pub fn params_file(parameters: &Value) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().prefix("launch_params_").suffix(".yaml").tempfile().unwrap();
+    let text = serde_yaml::to_string(&json!({"/**": {"ros__parameters": parameters}})).unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+/// `affordance_node --ros-args -r __node:=affordance_node --params-file FILE ARGS...`, in the domain.
+pub fn command(domain: &Domain, params: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_affordance_node"));
+    command.args(["--ros-args", "-r", "__node:=affordance_node", "--params-file"]).arg(params).args(args);
+    domain.apply(&mut command);
+    command
+}
+
+impl Node {
+    /// Starts the node on /cam/image with `more` parameters.
+    pub fn start(domain: &Domain, more: Value) -> Self {
+        Self::start_with(domain, more, &["-r", "image:=/cam/image", "-r", "camera_info:=/cam/camera_info"])
+    }
+
+    /// Starts the node with `more` parameters and arguments.
+    pub fn start_with(domain: &Domain, more: Value, args: &[&str]) -> Self {
+        let params = params_file(&parameters(more));
+        let mut node = Self::spawn(command(domain, params.path(), args));
+        node.params = Some(params);
+        node
+    }
+
+    /// Starts a command of [`command`].
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (stderr, written) = (child.stderr.take().unwrap(), log.clone());
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = written.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let mut stdout = child.stdout.take().unwrap();
+        let stdout = Some(thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stdout.read_to_string(&mut text);
+            text
+        }));
+        Self { child, log, stdout, params: None }
+    }
+
+    /// Waits until the log holds this text.
+    pub fn logged(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let log = self.log.lock().unwrap().clone();
+            if let Some(line) = log.lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "the node ended; its log:\n{log}");
+            assert!(Instant::now() < deadline, "timed out waiting for {text:?} in the log:\n{log}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Everything it wrote to stderr so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a signal ("TERM", "INT") and waits for the end.
+    pub fn stop(mut self, signal: &str) -> Ended {
+        let started = Instant::now();
+        send(signal, self.child.id());
+        self.wait_from(started)
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn wait_from(&mut self, started: Instant) -> Ended {
+        let deadline = started + DEADLINE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "the node did not end; its log:\n{}", self.log());
+            thread::sleep(Duration::from_millis(5));
+        };
+        let took = started.elapsed();
+        let stdout = self.stdout.take().unwrap().join().unwrap();
+        Ended { status, stdout, stderr: self.log(), took }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+        }
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log of the node:\n{}", self.log());
+        }
+    }
+}
+
+/// Sends a signal by name.
+pub fn send(signal: &str, process: u32) {
+    let status = Command::new("kill").args([&format!("-{signal}"), &process.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Runs the node to its end, which must come by itself, and returns it.
+pub fn run_to_end(mut command: Command) -> Ended {
+    let started = Instant::now();
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    Ended {
+        status: output.status,
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        took: started.elapsed(),
+    }
+}
