@@ -28,8 +28,7 @@ pub struct Grid {
 impl Grid {
     /// [B, N, D] -> [B, D, h, w]
     pub fn map_of(self, tokens: &Tensor) -> Tensor {
-        let (b, n, d) = (tokens.size()[0], tokens.size()[1], tokens.size()[2]);
-        debug_assert_eq!(n, self.rows * self.columns);
+        let (b, d) = (tokens.size()[0], tokens.size()[2]);
         tokens.transpose(1, 2).reshape([b, d, self.rows, self.columns])
     }
 }

@@ -64,10 +64,10 @@ impl Locate {
     ///
     /// # Errors
     /// As [`Self::class_maps`].
-    pub fn forward_traced(&self, image: &Tensor) -> Result<Trace, TrainError> {
+    pub fn forward_traced(&self, image: &Tensor) -> Result<(Tensor, Trace), TrainError> {
         let mut trace = Trace::default();
-        self.eval(image, &mut Tracer::on(&mut trace))?;
-        Ok(trace)
+        let maps = self.eval(image, &mut Tracer::on(&mut trace))?;
+        Ok((maps, trace))
     }
 
     /// One training step's forward pass, as [`super::looptrans::LoopTrans::step`].
