@@ -1,5 +1,6 @@
 //! The commands of `looptrans`: each parses its arguments, calls the library and prints what came of it.
 
+mod convert;
 mod export;
 mod predict;
 
@@ -18,6 +19,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Convert(convert::Convert),
     SeedWeights(export::SeedWeights),
     Export(export::Export),
     Predict(predict::Predict),
@@ -29,6 +31,7 @@ enum Command {
 /// Whatever stopped it, for one line on stderr.
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
+        Command::Convert(arguments) => arguments.run(),
         Command::SeedWeights(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
         Command::Predict(arguments) => arguments.run(),
