@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench setup setup-train clean
+.PHONY: help demo test lint bench test-train setup setup-train clean
 
 ENV := source scripts/env.sh &&
 
@@ -15,6 +15,9 @@ demo: setup ## Stream pictures through the node over ROS 2; results in out/demo
 test: setup ## Run every test: Rust, ROS 2 round trips, colcon build
 	$(ENV) cargo test --locked --features ros
 	$(ENV) bash tests/colcon.sh
+
+test-train: setup-train ## Test the models on libtorch against PyTorch (setup-train first takes 5 GB)
+	source scripts/train_env.sh && cargo test --locked --features train --test train
 
 lint: setup ## Check format and clippy, warnings denied
 	cargo fmt --check

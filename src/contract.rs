@@ -189,7 +189,7 @@ impl ModelContract {
 }
 
 /// Printable and bounded, so that it can travel in any message or file name hint.
-fn is_plain_name(name: &str) -> bool {
+pub(crate) fn is_plain_name(name: &str) -> bool {
     (1..=128).contains(&name.chars().count()) && !name.chars().any(char::is_control)
 }
 

@@ -1,7 +1,9 @@
 //! One error for the whole library, a variant per stage. Each stage's own type holds the evidence: what was expected,
 //! what was found, in which file.
 
-use crate::{config::ConfigError, contract::BundleError, export::ExportError, perceive::InferError};
+use crate::{
+    config::ConfigError, contract::BundleError, convert::ConvertError, export::ExportError, perceive::InferError,
+};
 
 /// What can stop a program at start-up. Errors of a single frame are [`crate::perceive::FrameError`]: they reject that
 /// frame and are counted, they never stop anything.
@@ -17,6 +19,9 @@ pub enum Error {
     /// ONNX Runtime could not load or run the model.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// A checkpoint could not be turned into weights.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
     /// Weights could not be turned into a model bundle.
     #[error(transparent)]
     Export(#[from] ExportError),

@@ -15,9 +15,12 @@ pub mod affordance;
 pub mod cli;
 pub mod config;
 pub mod contract;
+pub mod convert;
 pub mod error;
 pub mod export;
 pub mod onnx;
 pub mod perceive;
 pub mod robot;
 pub mod ros;
+#[cfg(feature = "train")]
+pub mod train;

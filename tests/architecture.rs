@@ -2,6 +2,8 @@
 //!
 //! Every rule is a pure function of (path, text); the self-tests below show that each can fail.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,9 +13,10 @@ use std::{
 const MAX_LINES: usize = 450;
 
 /// The layers of `src/`, lowest first. A module may use its own layer and lower ones.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["error", "affordance", "contract", "config", "onnx"],
     &["perceive", "export"],
+    &["convert", "train"],
     &["robot"],
     &["ros"],
     &["cli", "bin"],
@@ -151,9 +154,9 @@ fn blank_test_code(lines: &mut [String]) {
     }
 }
 
-/// Is the file wholly test code, by its name? Such files are declared under `#[cfg(test)]` by their parent.
+/// Is the file wholly test code, by its name? [`test_files_are_compiled_for_tests_only`] keeps such names honest.
 fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/")
+    path.ends_with("tests.rs") || path.contains("/tests/")
 }
 
 fn panics(source: &Source) -> Vec<String> {
@@ -211,7 +214,9 @@ fn layering(source: &Source) -> Vec<String> {
     let Some(own_layer) = layer_of(own) else {
         return vec![format!("src/{}: module {own} is in no layer of tests/architecture.rs", source.path)];
     };
-    used_modules(&code(&source.text).join("\n"))
+    // The library's own name means the library in the programs only; in `ros` it is r2r's module of our messages.
+    let root = if own == "bin" { "looptrans_ros::" } else { "crate::" };
+    used_modules(&code(&source.text).join("\n"), root)
         .into_iter()
         .filter_map(|module| match layer_of(&module) {
             Some(layer) if layer <= own_layer => None,
@@ -220,19 +225,17 @@ fn layering(source: &Source) -> Vec<String> {
         .collect()
 }
 
-/// The top-level modules that `crate::...` and `looptrans_ros::...` paths name, groups (`crate::{a, b::c}`) included.
-fn used_modules(code: &str) -> Vec<String> {
+/// The top-level modules that paths from `root` name, groups (`crate::{a, b::c}`) included.
+fn used_modules(code: &str, root: &str) -> Vec<String> {
     let mut modules = Vec::new();
-    for root in ["crate::", "looptrans_ros::"] {
-        for (at, _) in code.match_indices(root) {
-            if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
-                continue;
-            }
-            let path = &code[at + root.len()..];
-            match path.strip_prefix('{') {
-                None => modules.push(word(path)),
-                Some(group) => modules.extend(group_members(group)),
-            }
+    for (at, _) in code.match_indices(root) {
+        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+            continue;
+        }
+        let path = &code[at + root.len()..];
+        match path.strip_prefix('{') {
+            None => modules.push(word(path)),
+            Some(group) => modules.extend(group_members(group)),
         }
     }
     modules.sort();
@@ -305,6 +308,17 @@ fn nothing_panics_outside_of_tests() {
 }
 
 #[test]
+fn test_files_are_compiled_for_tests_only() {
+    let sources = sources();
+    for file in sources.iter().filter(|source| source.path.ends_with("tests.rs")) {
+        let (folder, name) = file.path.rsplit_once('/').unwrap();
+        let declaration = format!("#[cfg(test)]\nmod {};", name.trim_end_matches(".rs"));
+        let declared = sources.iter().any(|other| other.path.starts_with(folder) && other.text.contains(&declaration));
+        assert!(declared || folder.ends_with("/tests"), "src/{}: no {declaration:?} in its folder", file.path);
+    }
+}
+
+#[test]
 fn no_file_is_too_long() {
     check(too_long);
 }
@@ -369,6 +383,8 @@ fn the_scanner_sees_uses_of_higher_layers() {
     assert!(offends("newcomer/a.rs", ""), "a module without a layer");
     assert!(!offends("robot/a.rs", "use crate::{config::{A, B}, perceive::Frame, robot::x};"));
     assert!(!offends("perceive/a.rs", "// crate::robot\nuse crate::contract::Size;"));
+    assert!(offends("bin/node.rs", "use looptrans_ros::unheard_of::run;"));
     assert!(!offends("bin/node.rs", "use looptrans_ros::ros::run;"));
+    assert!(!offends("ros/publish.rs", "use r2r::looptrans_ros::msg::LabelInfo;"));
     assert!(!offends("error.rs", "use crate::perceive::InferError;"));
 }

@@ -1,5 +1,6 @@
 //! Broken camera messages: each is rejected with its reason before a pixel is read, or read in a defined way; none
 //! panics. Covers frames at the level of message fields; what the node counts and publishes is tested over rcl.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // clippy does not take helpers of tests for tests
 
 use looptrans_ros::perceive::decode::{DecodeNotes, Decoded, Limits, decode};
 use looptrans_ros::perceive::{FrameError, Pixels, RejectReason};

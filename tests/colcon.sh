@@ -51,6 +51,15 @@ GraspRegionArray.__class__.__import_type_support__()
 assert GraspRegionArray.__class__._TYPE_SUPPORT is not None" )
 }
 
+finds_onnx_runtime() { # name
+  ( expected=$ORT_DYLIB_PATH
+    unset ORT_DYLIB_PATH
+    set +u # colcon's scripts read unset variables
+    # shellcheck source=/dev/null
+    source "$work/$1/install/local_setup.bash"
+    test "${ORT_DYLIB_PATH:-}" = "$expected" || { echo "colcon: $1's environment does not name $expected"; exit 1; } )
+}
+
 without_our_interfaces
 
 build interfaces -DLOOPTRANS_INTERFACES_ONLY=ON
@@ -65,6 +74,7 @@ installs package -x lib/looptrans_ros/affordance_node lib/looptrans_ros/looptran
 installs package -f share/looptrans_ros/launch/affordance.launch.xml share/looptrans_ros/config/affordance_node.yaml
 imports_types package
 "$work/package/install/looptrans_ros/lib/looptrans_ros/looptrans" --help >/dev/null
+finds_onnx_runtime package
 
 # This build took set-up's copy of the types; the one that a build by itself takes must be whole too.
 stage=$work/package/build/looptrans_ros/stage

@@ -1,5 +1,6 @@
 //! Small files that claim or unfold to huge ones. They must be rejected (or read, where only their ballast is huge)
 //! with next to no memory. Its own program, since the allocator counts for the whole process.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // clippy does not take helpers of tests for tests
 
 use looptrans_ros::perceive::decode::{Limits, decode};
 use looptrans_ros::perceive::{FrameError, Pixels, RejectReason};

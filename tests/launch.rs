@@ -65,9 +65,9 @@ fn launched(prefix: &Path, arguments: &[&str]) -> Vec<String> {
     let output = Command::new(ros_support::python())
         .env("PYTHONPATH", repository("scripts"))
         .args(["-m", "demo.launch_args"])
-        .arg(share.join("launch/affordance.launch.xml"))
         .args(["--share", &format!("{PACKAGE}={}", share.display())])
         .args(["--programs", &format!("{PACKAGE}={}", programs.display())])
+        .arg(share.join("launch/affordance.launch.xml"))
         .args(arguments)
         .output()
         .unwrap();
@@ -96,15 +96,13 @@ fn the_launch_file_starts_the_installed_node_on_the_camera_it_is_given() {
     assert_eq!(node.stop("INT").status.code(), Some(0));
 }
 
+/// That the package really installs these files is what `tests/colcon.sh` shows.
 #[test]
 fn the_launch_file_names_what_the_package_installs() {
     let launch = read("launch/affordance.launch.xml");
-    let cmake = read("CMakeLists.txt");
     assert_eq!(attributes(&launch, "node", "pkg"), [PACKAGE]);
     assert_eq!(attributes(&launch, "node", "exec"), ["affordance_node"]);
     assert!(read("package.xml").contains(&format!("<name>{PACKAGE}</name>")));
-    assert!(cmake.contains("/affordance_node\" \"${cargo_output}/looptrans\" DESTINATION lib/${PROJECT_NAME}"));
-    assert!(cmake.contains("install(DIRECTORY launch config models DESTINATION share/${PROJECT_NAME})"));
     let params_file = &attributes(&launch, "arg", "default")[2];
     assert_eq!(params_file, "$(find-pkg-share looptrans_ros)/config/affordance_node.yaml");
     assert_eq!(read("config/affordance_node.yaml"), config_text(), "the installed file has every real parameter");

@@ -4,6 +4,8 @@
 //! (issue 2, faults 56 and 57), `--ros-args` as ros2 run and ros2 launch give it. Needs: nothing beyond the library.
 //! What rcl itself makes of the same arguments: `tests/rcl_agreement.rs`.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use looptrans_ros::config::{

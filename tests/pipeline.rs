@@ -148,7 +148,10 @@ fn a_bad_frame_is_rejected_and_the_next_of_another_size_is_processed() {
 fn settings_the_model_cannot_serve_are_refused_with_expected_and_found() {
     let refusal = |settings| Pipeline::new(colours_model(), settings).err().unwrap().to_string();
     let unknown = refusal(PipelineSettings { affordances: vec!["gren".to_owned()], ..settings() });
-    assert_eq!(unknown, "affordances: expected actions of colours (red, green, blue), found \"gren\"");
+    assert_eq!(
+        unknown,
+        "affordances: expected actions of colours (red, green, blue), found \"gren\"; did you mean green?"
+    );
     let nan = refusal(PipelineSettings { heat_threshold: Some(f32::NAN), ..settings() });
     assert_eq!(nan, "heat_threshold: expected 0 to 1, found NaN");
     let points = refusal(PipelineSettings { max_contour_points: 3, ..settings() });

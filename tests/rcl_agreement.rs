@@ -5,7 +5,7 @@
 //! Not asserted: that we take whatever rcl takes: what no sound command line has is refused on purpose.
 
 #![cfg(feature = "ros")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     collections::BTreeMap,
@@ -436,7 +436,7 @@ fn random_yaml_is_read_as_rcl_reads_it() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
-    let lines: Vec<Vec<String>> = (0..1000)
+    let lines: Vec<Vec<String>> = (0..300)
         .map(|index| {
             let mut text: String = (0..=next(6)).map(|_| atoms[next(atoms.len())]).collect();
             if next(3) == 0 {
@@ -451,5 +451,5 @@ fn random_yaml_is_read_as_rcl_reads_it() {
         })
         .collect();
     let taken = compare(&lines);
-    assert!(taken > 200, "only {taken} of the command lines were compared");
+    assert!(taken > 60, "only {taken} of the command lines were compared");
 }

@@ -1,6 +1,8 @@
 //! The commands of `looptrans`: each parses its arguments, calls the library and prints what came of it.
 
+mod convert;
 mod export;
+mod predict;
 
 use std::io::{self, Write};
 
@@ -17,8 +19,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Convert(convert::Convert),
     SeedWeights(export::SeedWeights),
     Export(export::Export),
+    Predict(predict::Predict),
 }
 
 /// Runs the command.
@@ -27,8 +31,10 @@ enum Command {
 /// Whatever stopped it, for one line on stderr.
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
+        Command::Convert(arguments) => arguments.run(),
         Command::SeedWeights(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
+        Command::Predict(arguments) => arguments.run(),
     }
 }
 

@@ -9,19 +9,8 @@ use super::Origin;
 #[non_exhaustive]
 pub enum ConfigError {
     /// A parameter has a wrong type or lies out of its range.
-    #[error("{origin}: parameter {name}: expected {expected}, found {found}{hint}")]
-    Value {
-        /// Where it was set.
-        origin: Origin,
-        /// Its name.
-        name: String,
-        /// Type and range.
-        expected: String,
-        /// The value and its type.
-        found: String,
-        /// Empty, or "; " and a remedy.
-        hint: String,
-    },
+    #[error(transparent)]
+    Value(Box<ValueError>),
     /// There is no such parameter.
     #[error("{origin}: unknown parameter {name:?}{hint}")]
     Unknown {
@@ -58,4 +47,20 @@ pub enum ConfigError {
         /// Expected and found.
         problem: String,
     },
+}
+
+/// A parameter with a wrong type or out of its range.
+#[derive(Debug, thiserror::Error)]
+#[error("{origin}: parameter {name}: expected {expected}, found {found}{hint}")]
+pub struct ValueError {
+    /// Where it was set.
+    pub origin: Origin,
+    /// Its name.
+    pub name: &'static str,
+    /// Type and range.
+    pub expected: String,
+    /// The value and its type.
+    pub found: String,
+    /// Empty, or "; " and a remedy.
+    pub hint: String,
 }

@@ -18,10 +18,12 @@ mod value;
 mod yaml_tree;
 
 pub use choices::{HeatmapEncoding, HeatmapSize, ImageTransport, ProviderChoice, Reliability, StampPolicy};
-pub use error::ConfigError;
+pub use error::{ConfigError, ValueError};
 pub use parameters::{DoubleDefault, Kind, PARAMETERS, Parameter, find};
 pub use params_file::UnmatchedFile;
 pub use ros_args::RosArgs;
 pub use settings::NodeSettings;
+#[cfg(feature = "onnx")]
+pub(crate) use settings::similar;
 pub use text::config_text;
 pub use value::{Origin, Override, Overrides, ParameterValue};

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
     ConfigError, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Origin, Override, Overrides,
-    PARAMETERS, Parameter, ParameterValue, ProviderChoice, Reliability, StampPolicy, find, value::shorten,
+    PARAMETERS, Parameter, ParameterValue, ProviderChoice, Reliability, StampPolicy, ValueError, find, value::shorten,
 };
 
 /// The longest text and list items, in bytes.
@@ -156,13 +156,13 @@ impl Problem {
     }
 
     fn at(self, parameter: &Parameter, given: &Override) -> ConfigError {
-        ConfigError::Value {
+        ConfigError::Value(Box::new(ValueError {
             origin: given.origin.clone(),
-            name: parameter.name.to_owned(),
+            name: parameter.name,
             expected: parameter.kind.expected(),
             found: self.found.unwrap_or_else(|| format!("{} ({})", given.value, given.value.type_name())),
             hint: self.hint.map_or_else(String::new, |hint| format!("; {hint}")),
-        }
+        }))
     }
 }
 
@@ -201,7 +201,7 @@ fn unknown(name: &str, origin: &Origin) -> ConfigError {
 }
 
 /// The known name that `found` is most likely a misspelling of.
-fn similar<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn similar<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     const ENOUGH: f64 = 0.8;
     // Names of any length come in; the known ones are short.
     let found: String = found.chars().take(64).collect();

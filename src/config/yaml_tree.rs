@@ -227,7 +227,7 @@ mod tests {
             ("%YAML 1.2\n---\na: 1\n", 1, "directives"),
             ("a: 1\nb: \u{2028}\n", 2, "character"),
             ("a: [b:c]\n", 1, "needs quotes"),
-            ("a: |\n  b", 1, "line break"),
+            ("a: |\n  b", 2, "line break"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.problem.contains(part), "{text:?}: {error:?}");

@@ -76,6 +76,7 @@ pub fn write(path: &Path, architecture: Architecture, actions: &[&str]) -> Resul
         trained: false,
         source: format!("seeded numbers ({}), not trained: the heat means nothing", architecture.name),
         heads: Some(architecture.heads),
+        checkpoint: None,
     };
     let bytes = file(&architecture.sizes(actions.len()), &description)
         .map_err(|source| ExportError::NotSafetensors { path: path.to_owned(), source })?;

@@ -35,6 +35,27 @@ pub struct Description {
     /// Attention heads of a block; absent where a head has 64 channels, as in all DINO models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heads: Option<usize>,
+    /// The checkpoint they were converted from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<CheckpointOrigin>,
+}
+
+/// Which file weights were converted from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointOrigin {
+    /// Its name, without folders.
+    pub file: String,
+    /// SHA-256 of it.
+    pub sha256: String,
+    /// The network: dino, looptrans or locate.
+    pub kind: String,
+    /// The key its state dict was nested under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nested_under: Option<String>,
+    /// The vocabulary its actions are, if a public one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
 }
 
 /// Named weights that fit together.

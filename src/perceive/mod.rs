@@ -10,6 +10,7 @@
 //! plane of a REP-103 optical frame).
 
 pub mod decode;
+mod encoding;
 pub mod frame;
 pub mod grasp;
 pub mod heatmap;

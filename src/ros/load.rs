@@ -8,7 +8,7 @@ use crate::{
     contract::{Bundle, CONTRACT_FILE},
     perceive::{
         infer::{InferSettings, Model},
-        pipeline::{Pipeline, PipelineSettings},
+        pipeline::Pipeline,
     },
 };
 
@@ -26,7 +26,7 @@ pub fn pipeline(settings: &NodeSettings) -> Result<Pipeline, NodeError> {
     };
     let bundle = Bundle::load(&folder)?;
     let model = Model::load(&bundle, &infer_settings(settings))?;
-    Ok(Pipeline::new(model, pipeline_settings(settings))?)
+    Ok(Pipeline::new(model, settings.into())?)
 }
 
 fn default_bundle() -> Result<PathBuf, NodeError> {
@@ -46,20 +46,5 @@ fn infer_settings(settings: &NodeSettings) -> InferSettings {
         allow_fallback: settings.allow_fallback,
         device_id: settings.device_id,
         intra_op_threads: settings.intra_op_threads as usize,
-    }
-}
-
-fn pipeline_settings(settings: &NodeSettings) -> PipelineSettings {
-    PipelineSettings {
-        affordances: settings.affordances.clone(),
-        heat_threshold: settings.heat_threshold,
-        min_region_score: settings.min_region_score,
-        min_region_area: settings.min_region_area,
-        max_regions: settings.max_regions as usize,
-        max_contour_points: settings.max_contour_points as usize,
-        max_image_pixels: u64::from(settings.max_image_pixels),
-        heatmap_size: settings.heatmap_size,
-        heatmap_encoding: settings.heatmap_encoding,
-        overlay_alpha: settings.overlay_alpha,
     }
 }

@@ -87,7 +87,7 @@ struct Running {
 impl Running {
     fn start(args: &RosArgs, settings: &NodeSettings, mut pipeline: Pipeline) -> Result<Self, NodeError> {
         let mut node = create_node(args, settings)?;
-        log::use_logger(node.logger());
+        log::use_logger_of(&mut node)?;
         for file in &args.unmatched_files {
             tracing::warn!("{file}");
         }

@@ -190,7 +190,9 @@ impl Sink for RosSink {
             // First the calibration: who synchronises both gets a pair.
             self.publish_camera_info(header, source, heat.size)?;
             if self.topics.heatmap.is_heard() {
-                self.topics.heatmap.publish(&mut self.message, |m| bulk::write_image(m, header, Picture::from(heat)))?;
+                self.topics
+                    .heatmap
+                    .publish(&mut self.message, |m| bulk::write_image(m, header, Picture::from(heat)))?;
             }
         }
         if !perception.heatmaps.is_empty() {

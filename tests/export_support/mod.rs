@@ -30,7 +30,7 @@ pub fn seeded_tensors(sizes: &Sizes) -> Tensors {
 
 pub fn description(actions: &[&str], heads: usize) -> Description {
     let actions = actions.iter().map(|&action| action.to_owned()).collect();
-    Description { actions, trained: false, source: "a test".to_owned(), heads: Some(heads) }
+    Description { actions, trained: false, source: "a test".to_owned(), heads: Some(heads), checkpoint: None }
 }
 
 /// Writes tensors as a weights file.

@@ -39,6 +39,11 @@ pub fn thirds() -> RgbImage {
     })
 }
 
+/// The same at 640 x 480.
+pub fn large_thirds() -> RgbImage {
+    image::imageops::resize(&thirds(), 640, 480, image::imageops::FilterType::Nearest)
+}
+
 /// A stamp that no message of this program had before: now.
 pub fn stamp() -> Value {
     static LAST: AtomicU64 = AtomicU64::new(0);

@@ -101,7 +101,7 @@ struct Means {
 
 impl Means {
     fn of([a, b, c]: [u8; 3], [d, _, e]: [u8; 3], [f, g, h]: [u8; 3]) -> Self {
-        let two = |a: u8, b: u8| ((u16::from(a) + u16::from(b) + 1) / 2) as u8;
+        let two = |a: u8, b: u8| (u16::from(a) + u16::from(b)).div_ceil(2) as u8;
         let four = |a, b, c, d| ((u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d) + 2) / 4) as u8;
         Self { sides: two(d, e), ends: two(b, g), cross: four(b, d, e, g), corners: four(a, c, f, h) }
     }

@@ -109,7 +109,7 @@ impl<'a> Layout<'a> {
 /// What the encoding asks of a size that does not have it.
 fn unfit(encoding: Encoding, size: Size) -> Option<&'static str> {
     match encoding {
-        Encoding::Uyvy | Encoding::Yuyv if size.width % 2 != 0 => Some("an even width"),
+        Encoding::Uyvy | Encoding::Yuyv if !size.width.is_multiple_of(2) => Some("an even width"),
         Encoding::Bayer8(_) if size.width < 2 || size.height < 2 => Some("at least 2x2 pixels"),
         _ => None,
     }

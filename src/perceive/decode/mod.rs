@@ -17,8 +17,6 @@ use crate::contract::Size;
 use layout::Layout;
 
 #[cfg(test)]
-mod codec_tests;
-#[cfg(test)]
 mod tests;
 
 /// What a frame may cost.

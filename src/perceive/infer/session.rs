@@ -110,6 +110,11 @@ impl Model {
         Ok(ClassMaps { maps, size: cells, presence })
     }
 
+    /// The last run's answer (the first run's, on a plain picture, while there was no other).
+    pub fn answer(&self) -> ClassMaps<'_> {
+        ClassMaps { maps: &self.maps, size: self.contract.heatmap, presence: &self.presence }
+    }
+
     /// What the model promises.
     pub fn contract(&self) -> &ModelContract {
         &self.contract

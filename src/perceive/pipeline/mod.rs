@@ -15,7 +15,7 @@ use super::{
     grasp::GraspRegion,
     heatmap::{HeatImage, Heatmap, HeatmapEncoding, HeatmapSize},
 };
-use crate::contract::Size;
+use crate::{config::NodeSettings, contract::Size};
 
 /// What to look for and how to report it. Ranges are those of the ROS parameters of the same names.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,23 @@ pub struct PipelineSettings {
     pub heatmap_encoding: HeatmapEncoding,
     /// How much of the overlay is heat, in [0, 1].
     pub overlay_alpha: f32,
+}
+
+impl From<&NodeSettings> for PipelineSettings {
+    fn from(settings: &NodeSettings) -> Self {
+        Self {
+            affordances: settings.affordances.clone(),
+            heat_threshold: settings.heat_threshold,
+            min_region_score: settings.min_region_score,
+            min_region_area: settings.min_region_area,
+            max_regions: settings.max_regions as usize,
+            max_contour_points: settings.max_contour_points as usize,
+            max_image_pixels: u64::from(settings.max_image_pixels),
+            heatmap_size: settings.heatmap_size,
+            heatmap_encoding: settings.heatmap_encoding,
+            overlay_alpha: settings.overlay_alpha,
+        }
+    }
 }
 
 /// What has subscribers. Nothing else is rendered; regions are always computed.

@@ -9,6 +9,7 @@ use image::RgbImage;
 
 use super::{Perception, PipelineSettings, StageTimings, Wanted, paint::HeatPainter};
 use crate::{
+    config::similar,
     contract::ModelContract,
     perceive::{
         Frame, FrameError, InferError,
@@ -118,6 +119,11 @@ impl Pipeline {
         Ok(perception)
     }
 
+    /// The model's own answer for the last frame, before any normalisation.
+    pub fn class_maps(&self) -> ClassMaps<'_> {
+        self.model.answer()
+    }
+
     /// What the model promises.
     pub fn contract(&self) -> &ModelContract {
         self.model.contract()
@@ -158,13 +164,18 @@ fn requested(contract: &ModelContract, affordances: &[String]) -> Result<Vec<Req
         return Err(InferError::Setting {
             setting: "affordances",
             expected: format!("actions of {} ({})", contract.name, actions.join(", ")),
-            found: format!("{unknown:?}"),
+            found: format!("{unknown:?}{}", hint(unknown, actions)),
         });
     }
     let is_asked = |action: &String| affordances.is_empty() || affordances.contains(action);
     let asked = actions.iter().enumerate().filter(|(_, action)| is_asked(action));
     // A contract has at most 4096 actions.
     Ok(asked.map(|(id, action)| Requested { class_id: id as u16, name: action.as_str().into() }).collect())
+}
+
+fn hint(unknown: &str, actions: &[String]) -> String {
+    let near = similar(unknown, actions.iter().map(String::as_str));
+    near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
 fn region_settings(contract: &ModelContract, settings: &PipelineSettings) -> Result<RegionSettings, InferError> {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 
-use super::*;
-use crate::perceive::frame::{Codec, RejectReason};
+use crate::contract::Size;
+use crate::perceive::decode::{DecodeNotes, Limits, decode};
+use crate::perceive::frame::{Codec, FrameError, Pixels, RejectReason};
 use crate::perceive::picture;
 
 const LIMITS: Limits = Limits { max_image_pixels: 1 << 20 };
@@ -34,7 +35,7 @@ fn png(picture: &DynamicImage) -> Vec<u8> {
 
 fn decode_as(format: &str, data: &[u8]) -> Result<(Size, Vec<u8>), FrameError> {
     let mut buffer = Vec::new();
-    let decoded = super::decode(&Pixels::Compressed { format, data }, &LIMITS, &mut buffer)?;
+    let decoded = decode(&Pixels::Compressed { format, data }, &LIMITS, &mut buffer)?;
     assert_eq!(decoded.notes, DecodeNotes::default());
     Ok((decoded.image.size, decoded.image.data.to_vec()))
 }

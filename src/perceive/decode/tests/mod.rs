@@ -1,6 +1,8 @@
 //! Every encoding against numbers of OpenCV or a plain definition, tight and padded. What is rejected, and why, is in
 //! tests/bad_images.rs.
 
+mod codec;
+
 use super::*;
 
 const LIMITS: Limits = Limits { max_image_pixels: 1 << 20 };

@@ -1,0 +1,225 @@
+//! DINO's vision transformer (Caron et al. 2021, arXiv 2104.14294), as far as its last block's keys and attention.
+//!
+//! The keys are the descriptors of the method; the final norm is a parameter of published checkpoints but used by
+//! nothing here.
+
+use tch::{
+    IndexOp, Kind, Tensor,
+    nn::{self, Init, Module},
+};
+
+use super::{TrainError, norm::linear, trace::Tracer};
+use crate::export::layout::Sizes;
+
+/// Of every published DINO model.
+const NORM_EPSILON: f64 = 1e-6;
+/// Heads of CLS attention whose mean is the saliency. The method's own choice, made on ViT-S.
+const SALIENT_HEADS: [i64; 3] = [0, 1, 3];
+
+/// Patches along the height and the width of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// Rows of patches.
+    pub rows: i64,
+    /// Columns of patches.
+    pub columns: i64,
+}
+
+impl Grid {
+    /// [B, N, D] -> [B, D, h, w]
+    pub fn map_of(self, tokens: &Tensor) -> Tensor {
+        let (b, d) = (tokens.size()[0], tokens.size()[2]);
+        tokens.transpose(1, 2).reshape([b, d, self.rows, self.columns])
+    }
+}
+
+/// What the last block gives.
+#[derive(Debug)]
+pub struct LastBlock {
+    /// The patches' places.
+    pub grid: Grid,
+    /// Keys [B, heads, 1+N, channels], CLS first.
+    pub key: Tensor,
+    /// Attention after the softmax [B, heads, 1+N, 1+N]: row attends to column.
+    pub attention: Tensor,
+}
+
+impl LastBlock {
+    /// Dense descriptors [B, N, D] without CLS. Channel = channel of the head * heads + head: heads run fastest, the
+    /// order that published heads were trained on.
+    pub fn descriptors(&self) -> Tensor {
+        // [B, H, 1+N, d] -> [B, N, d, H] -> [B, N, d*H]
+        self.key.narrow(2, 1, self.key.size()[2] - 1).permute([0, 2, 3, 1]).flatten(2, 3)
+    }
+
+    /// What CLS attends to: [B, heads, N].
+    pub fn cls_attention(&self) -> Tensor {
+        self.attention.i((.., .., 0, 1..))
+    }
+
+    /// How much each patch stands out [B, N] in [0, 1]: mean CLS attention of three heads (of all heads in a backbone
+    /// that has not these three), min-max normalised per image.
+    pub fn saliency(&self) -> Tensor {
+        const EPSILON: f64 = 1e-15;
+        let mut attention = self.cls_attention();
+        if SALIENT_HEADS.iter().all(|&head| head < attention.size()[1]) {
+            attention = attention.index_select(1, &Tensor::from_slice(&SALIENT_HEADS).to_device(attention.device()));
+        }
+        let mean = attention.mean_dim(1, false, None::<Kind>);
+        let (least, most) = (mean.amin(-1, true), mean.amax(-1, true));
+        (&mean - &least) / (most - least + EPSILON)
+    }
+}
+
+/// The backbone. Parameters: `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.N`, `norm`.
+#[derive(Debug)]
+pub struct Backbone {
+    cls_token: Tensor,
+    pos_embed: Tensor,
+    patch_embed: nn::Conv2D,
+    blocks: Vec<Block>,
+    /// Used by DINO's own tasks, not by ours; a checkpoint has it all the same.
+    _norm: nn::LayerNorm,
+    patch: i64,
+}
+
+impl Backbone {
+    /// With random values: a checkpoint is meant to replace them.
+    pub fn new(path: &nn::Path<'_>, sizes: &Sizes) -> Self {
+        let (dim, patch) = (sizes.dim as i64, sizes.patch as i64);
+        // DINO's own start, its truncation at two units aside.
+        let init = Init::Randn { mean: 0.0, stdev: 0.02 };
+        let config = nn::ConvConfig { stride: patch, ..Default::default() };
+        Self {
+            cls_token: path.var("cls_token", &[1, 1, dim], init),
+            pos_embed: path.var("pos_embed", &[1, 1 + sizes.patches() as i64, dim], init),
+            patch_embed: nn::conv2d(path / "patch_embed" / "proj", 3, dim, patch, config),
+            blocks: (0..sizes.depth).map(|index| Block::new(&(path / "blocks" / index), sizes)).collect(),
+            _norm: nn::layer_norm(path / "norm", vec![dim], norm_config()),
+            patch,
+        }
+    }
+
+    /// Runs the network on normalised images [B, 3, H, W]; H and W are multiples of the patch.
+    ///
+    /// # Errors
+    /// The images have another shape.
+    pub fn forward(&self, image: &Tensor) -> Result<LastBlock, TrainError> {
+        self.forward_traced(image, &mut Tracer::off())
+    }
+
+    pub(super) fn forward_traced(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<LastBlock, TrainError> {
+        let grid = self.grid(image)?;
+        // [B, 3, H, W] -> [B, D, h, w] -> [B, N, D]
+        let patches = self.patch_embed.forward(image).flatten(2, 3).transpose(1, 2);
+        tracer.record("patch_embed", &patches);
+        let cls = self.cls_token.expand([patches.size()[0], -1, -1], false);
+        let mut tokens = Tensor::cat(&[cls, patches], 1) + self.positions(grid);
+        tracer.record("tokens", &tokens);
+
+        let mut last = None;
+        for (index, block) in self.blocks.iter().enumerate() {
+            let (x, attended) = block.forward(&tokens);
+            tokens = x;
+            tracer.record(&format!("blocks.{index}"), &tokens);
+            last = Some(attended);
+        }
+        let Attended { key, attention } = last.ok_or_else(|| TrainError::Input {
+            what: "backbone",
+            expected: "at least one block".to_owned(),
+            found: vec![0],
+        })?;
+        tracer.record("key", &key);
+        tracer.record("attention", &attention);
+        Ok(LastBlock { grid, key, attention })
+    }
+
+    fn grid(&self, image: &Tensor) -> Result<Grid, TrainError> {
+        let patch = self.patch;
+        match image.size()[..] {
+            [_, 3, height, width] if height > 0 && width > 0 && height % patch == 0 && width % patch == 0 => {
+                Ok(Grid { rows: height / patch, columns: width / patch })
+            }
+            ref found => Err(TrainError::Input {
+                what: "image",
+                expected: format!("[B, 3, H, W] with H and W multiples of the patch, {patch}"),
+                found: found.to_vec(),
+            }),
+        }
+    }
+
+    /// The position table [1, 1+N, D] for this grid: as it is at the trained size, else resized as DINO does.
+    fn positions(&self, grid: Grid) -> Tensor {
+        let trained = self.pos_embed.size()[1] - 1;
+        let side = (trained as f64).sqrt();
+        if grid.rows == grid.columns && grid.rows * grid.columns == trained {
+            return self.pos_embed.shallow_clone();
+        }
+        // DINO adds 0.1 to the wanted sides, against rounding down, and lets that shift the sampling points: a
+        // checkpoint's behaviour at other sizes depends on it.
+        let scale = |patches: i64| Some((patches as f64 + 0.1) / side);
+        let table = Grid { rows: side as i64, columns: side as i64 }.map_of(&self.pos_embed.i((.., 1.., ..)));
+        let resized = table.upsample_bicubic2d([grid.rows, grid.columns], false, scale(grid.rows), scale(grid.columns));
+        // [1, D, h, w] -> [1, N, D]
+        let patches = resized.flatten(2, 3).transpose(1, 2);
+        Tensor::cat(&[self.pos_embed.i((.., ..1, ..)), patches], 1)
+    }
+}
+
+fn norm_config() -> nn::LayerNormConfig {
+    nn::LayerNormConfig { eps: NORM_EPSILON, ..Default::default() }
+}
+
+struct Attended {
+    key: Tensor,
+    attention: Tensor,
+}
+
+/// One pre-norm transformer block.
+#[derive(Debug)]
+struct Block {
+    norm1: nn::LayerNorm,
+    qkv: nn::Linear,
+    proj: nn::Linear,
+    norm2: nn::LayerNorm,
+    fc1: nn::Linear,
+    fc2: nn::Linear,
+    heads: i64,
+}
+
+impl Block {
+    fn new(path: &nn::Path<'_>, sizes: &Sizes) -> Self {
+        let (dim, hidden) = (sizes.dim as i64, sizes.block_hidden as i64);
+        let (attn, mlp) = (path / "attn", path / "mlp");
+        Self {
+            norm1: nn::layer_norm(path / "norm1", vec![dim], norm_config()),
+            qkv: linear(&attn / "qkv", dim, 3 * dim),
+            proj: linear(&attn / "proj", dim, dim),
+            norm2: nn::layer_norm(path / "norm2", vec![dim], norm_config()),
+            fc1: linear(&mlp / "fc1", dim, hidden),
+            fc2: linear(&mlp / "fc2", hidden, dim),
+            heads: sizes.heads as i64,
+        }
+    }
+
+    /// Tokens [B, 1+N, D] -> tokens, and what the attention was made of.
+    fn forward(&self, tokens: &Tensor) -> (Tensor, Attended) {
+        let (update, attended) = self.attend(&self.norm1.forward(tokens));
+        let tokens = tokens + update;
+        let hidden = self.fc1.forward(&self.norm2.forward(&tokens)).gelu("none");
+        (tokens + self.fc2.forward(&hidden), attended)
+    }
+
+    fn attend(&self, x: &Tensor) -> (Tensor, Attended) {
+        let (b, n, d) = (x.size()[0], x.size()[1], x.size()[2]);
+        let channels = d / self.heads;
+        // [B, 1+N, 3*D] -> [3, B, heads, 1+N, channels]
+        let qkv = self.qkv.forward(x).reshape([b, n, 3, self.heads, channels]).permute([2, 0, 3, 1, 4]);
+        let (query, key, value) = (qkv.i(0), qkv.i(1), qkv.i(2));
+        let scores = query.matmul(&key.transpose(-2, -1)) * (channels as f64).powf(-0.5);
+        let attention = scores.softmax(-1, None::<Kind>);
+        // [B, heads, 1+N, channels] -> [B, 1+N, D]
+        let mixed = attention.matmul(&value).transpose(1, 2).reshape([b, n, d]);
+        (self.proj.forward(&mixed), Attended { key, attention })
+    }
+}

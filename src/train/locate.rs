@@ -1,0 +1,104 @@
+//! LOCATE (CVPR 2023): one branch per view, no noise heads.
+
+use tch::{Tensor, nn};
+
+use super::{
+    TrainError,
+    adapter::Adapter,
+    backbone::{Backbone, LastBlock},
+    classifier::{Classifier, logits},
+    looptrans::exo_per_ego,
+    theta_pixel::ThetaPixel,
+    theta_scam::ThetaScam,
+    trace::{Trace, Tracer},
+};
+use crate::export::layout::Sizes;
+
+/// The network. Parameters: `vit_model`, `aff_proj`, `aff_exo_proj` (Theta_scam's place), `aff_ego_proj`
+/// (Theta_pixel's), `aff_fc`.
+#[derive(Debug)]
+pub struct Locate {
+    /// DINO; frozen in training.
+    pub backbone: Backbone,
+    adapter: Adapter,
+    exo_branch: ThetaScam,
+    ego_branch: ThetaPixel,
+    classifier: Classifier,
+}
+
+/// What a training step computes losses from. b: egocentric images, n: exocentric images of each, C: actions.
+#[derive(Debug)]
+pub struct Step {
+    /// G_exo [b, n, C, h, w].
+    pub exo_maps: Tensor,
+    /// P [b, C, h, w].
+    pub ego_maps: Tensor,
+    /// Class scores [b, n, C] of G_exo.
+    pub exo_logits: Tensor,
+    /// Class scores [b, C] of P.
+    pub ego_logits: Tensor,
+}
+
+impl Locate {
+    /// With PyTorch's initial values. All of `sizes.channels` are actions.
+    pub fn new(path: &nn::Path<'_>, sizes: &Sizes) -> Self {
+        let dim = sizes.dim as i64;
+        Self {
+            backbone: Backbone::new(&(path / "vit_model"), sizes),
+            adapter: Adapter::new(&(path / "aff_proj"), dim, sizes.adapter_hidden as i64),
+            exo_branch: ThetaScam::new(&(path / "aff_exo_proj"), dim),
+            ego_branch: ThetaPixel::new(&(path / "aff_ego_proj"), dim),
+            classifier: Classifier::new(path / "aff_fc", dim, sizes.channels as i64),
+        }
+    }
+
+    /// Class maps P [B, C, h, w] of normalised images [B, 3, H, W], with running statistics.
+    ///
+    /// # Errors
+    /// The images have another shape than [`Backbone::forward`] takes.
+    pub fn class_maps(&self, image: &Tensor) -> Result<Tensor, TrainError> {
+        self.eval(image, &mut Tracer::off())
+    }
+
+    /// [`Self::class_maps`], every intermediate recorded.
+    ///
+    /// # Errors
+    /// As [`Self::class_maps`].
+    pub fn forward_traced(&self, image: &Tensor) -> Result<(Tensor, Trace), TrainError> {
+        let mut trace = Trace::default();
+        let maps = self.eval(image, &mut Tracer::on(&mut trace))?;
+        Ok((maps, trace))
+    }
+
+    /// One training step's forward pass, as [`super::looptrans::LoopTrans::step`].
+    ///
+    /// # Errors
+    /// `exo` has not a whole number of images for each of `ego`.
+    pub fn step(&self, ego: &LastBlock, exo: &LastBlock) -> Result<Step, TrainError> {
+        let per_ego = exo_per_ego(ego, exo)?;
+        let tracer = &mut Tracer::off();
+        let exo_features = self.features(exo, tracer);
+        let exo_maps = self.classifier.maps(&self.exo_branch.forward(&exo_features, true, tracer), tracer);
+        let ego_maps = self.ego_maps(&self.features(ego, tracer), true, tracer);
+        // [b*n, C, h, w] -> [b, n, C, h, w]
+        let exo_maps = exo_maps.unflatten(0, [ego.key.size()[0], per_ego].as_slice());
+        Ok(Step { exo_logits: logits(&exo_maps), ego_logits: logits(&ego_maps), exo_maps, ego_maps })
+    }
+
+    fn eval(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<Tensor, TrainError> {
+        let last = self.backbone.forward_traced(image, &mut tracer.within("vit_model"))?;
+        let features = self.features(&last, tracer);
+        Ok(self.ego_maps(&features, false, tracer))
+    }
+
+    fn features(&self, last: &LastBlock, tracer: &mut Tracer<'_>) -> Tensor {
+        let descriptors = last.descriptors();
+        tracer.record("descriptors", &descriptors);
+        self.adapter.forward(&descriptors, last.grid, &mut tracer.within("aff_proj"))
+    }
+
+    fn ego_maps(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {
+        let mut tracer = tracer.within("aff_ego_proj");
+        self.classifier.maps(&self.ego_branch.forward(features, train, &mut tracer), &mut tracer)
+    }
+}
