@@ -37,6 +37,9 @@ fn ask_rcl(command_lines: &[Vec<String>]) -> Vec<Answer> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/rcl_arguments.py");
     let mut peer = Command::new(python)
         .arg(script)
+        // The peers of tests that run at once must not find each other: a participant that is destroyed while it
+        // discovers another can hang in Fast DDS (DomainParticipant::set_listener).
+        .env("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

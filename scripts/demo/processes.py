@@ -43,7 +43,7 @@ def isolated_environment() -> dict[str, str]:
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONUNBUFFERED": "1",
     }
-    profile = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(Path(__file__).with_name("fastdds.xml"))}
+    profile = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(Path(__file__).parents[2] / "config" / "fastdds.xml")}
     return {**profile, **os.environ, **own}
 
 

@@ -28,6 +28,8 @@ impl Domain {
         command
             .env("ROS_DOMAIN_ID", self.id.to_string())
             .env("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+            // Without room for whole pictures, best-effort ones get lost on a busy machine.
+            .env("FASTRTPS_DEFAULT_PROFILES_FILE", concat!(env!("CARGO_MANIFEST_DIR"), "/config/fastdds.xml"))
             .env_remove("ROS_LOCALHOST_ONLY")
             .env_remove("ROS_STATIC_PEERS")
             .env_remove("RUST_LOG");
