@@ -17,7 +17,7 @@ test: setup ## Run every test: Rust, ROS 2 round trips, colcon build
 	$(ENV) bash tests/colcon.sh
 
 test-train: setup-train ## Test the models on libtorch against PyTorch (setup-train first takes 5 GB)
-	source scripts/train_env.sh && cargo test --locked --features train --test train
+	source scripts/env-train.sh && cargo test --locked --features train --test train
 
 lint: setup ## Check format and clippy, warnings denied
 	cargo fmt --check
