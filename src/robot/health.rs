@@ -34,6 +34,7 @@ struct Inner {
     results: RateMeter,
     ages_seconds: Window,
     latencies_millis: Window,
+    waits_millis: Window,
     stages_millis: StageWindows,
 }
 
@@ -68,6 +69,8 @@ pub(crate) struct FrameFigures {
     pub age: Option<Duration>,
     /// Publication minus reception.
     pub latency: Duration,
+    /// The part of the latency in which the frame waited for the one before it to be done.
+    pub waited: Duration,
     pub stages: StageTimings,
     pub publish: Duration,
 }
@@ -108,6 +111,8 @@ pub struct Summary {
     pub counts: Counts,
     /// From reception to publication [ms].
     pub latency_ms: Percentiles,
+    /// The part of it in which the frame waited for the one before it: at most one camera period, as the newest wins [ms].
+    pub waited_ms: Percentiles,
     /// From stamp to publication [ms].
     pub age_ms: Percentiles,
     /// Median of each stage [ms].
@@ -135,6 +140,7 @@ impl Health {
                 results: RateMeter::default(),
                 ages_seconds: Window::default(),
                 latencies_millis: Window::default(),
+                waits_millis: Window::default(),
                 stages_millis: StageWindows::default(),
             }),
         }
@@ -175,6 +181,7 @@ impl Health {
             inner.ages_seconds.push(age.as_secs_f32());
         }
         inner.latencies_millis.push(millis(figures.latency));
+        inner.waits_millis.push(millis(figures.waited));
         inner.stages_millis.push(figures);
         std::mem::take(&mut inner.inference_failures_in_a_row)
     }
@@ -210,6 +217,7 @@ impl Health {
             provider,
             counts: inner.counts.clone(),
             latency_ms: inner.latencies_millis.percentiles(),
+            waited_ms: inner.waits_millis.percentiles(),
             age_ms: Percentiles { p50: to_millis(ages.p50), p99: to_millis(ages.p99) },
             stages_ms: inner.stages_millis.medians(),
         }

@@ -69,7 +69,7 @@ impl Lap<'_> {
         match pipeline.process(&frame, wanted) {
             Ok(perception) => {
                 self.remark_notes(perception);
-                self.publish(&frame, perception, (&admitted, times.received), sink);
+                self.publish(&frame, perception, (&admitted, &times), sink);
             }
             Err(error) => self.reject(&error),
         }
@@ -79,7 +79,7 @@ impl Lap<'_> {
         &mut self,
         frame: &Frame<'_>,
         perception: &Perception,
-        (admitted, received): (&Admitted, Instant),
+        (admitted, times): (&Admitted, &FrameTimes),
         sink: &mut S,
     ) {
         let dropped = self.health.dropped();
@@ -98,7 +98,8 @@ impl Lap<'_> {
         let now = Instant::now();
         let figures = FrameFigures {
             age: admitted.age_known.then(|| Duration::from_nanos(u64::try_from(age_nanos).unwrap_or(0))),
-            latency: now.saturating_duration_since(received),
+            latency: now.saturating_duration_since(times.received),
+            waited: times.now.saturating_duration_since(times.received),
             stages: perception.timings,
             publish: now.saturating_duration_since(started),
         };
