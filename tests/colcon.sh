@@ -9,7 +9,8 @@ set -euo pipefail
 looptrans_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/paths.sh
 source "$looptrans_root/scripts/paths.sh"
-work=$looptrans_deps/colcon
+# By checkout: several may share one set-up folder, and CMake refuses another's build.
+work=$looptrans_deps/colcon/$(printf '%s' "$looptrans_root" | cksum | cut -d ' ' -f 1)
 
 # A workspace has no copy of our types yet: forget the one that env.sh brought.
 without_our_interfaces() {
