@@ -47,6 +47,7 @@ impl Axis {
     }
 
     /// Interpolates one line of input samples to all output samples.
+    #[inline(always)]
     pub fn interpolate(&self, line: &[f32], out: &mut [f32]) {
         for cell in &self.cells {
             let (a, d) = (line[cell.lower], line[cell.upper] - line[cell.lower]);

@@ -1,5 +1,7 @@
 //! Class maps to heat, in one pass over the output.
 
+use pulp::Arch;
+
 use super::{HeatImage, HeatmapEncoding, axis::Axis};
 use crate::{contract::Size, perceive::FrameError};
 
@@ -35,13 +37,16 @@ pub struct Upsampler {
     rows: Vec<f32>,
     best: Vec<f32>,
     candidates: Vec<Candidate>,
+    /// The widest vectors of this processor. What its `dispatch` runs must be inlined, to be compiled for them.
+    arch: Arch,
 }
 
 impl Upsampler {
     /// From `map` cells to `out` pixels; every side must be at least 1.
     pub fn new(map: Size, out: Size) -> Self {
         let (x, y) = (Axis::default(), Axis::default());
-        let mut new = Self { map, out, x, y, rows: Vec::new(), best: Vec::new(), candidates: Vec::new() };
+        let (rows, best, candidates) = (Vec::new(), Vec::new(), Vec::new());
+        let mut new = Self { map, out, x, y, rows, best, candidates, arch: Arch::new() };
         new.set_output(out);
         new
     }
@@ -97,26 +102,36 @@ impl Upsampler {
     pub fn render(&mut self, map: &[f32], scale: &HeatScale, out: &mut HeatImage) {
         self.prepare_image(out);
         let encoding = out.encoding;
-        self.interpolate_rows(map, scale, full_scale(encoding));
         let stride_bytes = out.stride_bytes();
-        self.for_each_row(|y, top, bottom, t| {
-            let row = &mut out.data[y * stride_bytes..][..stride_bytes];
-            let values = top.iter().zip(bottom).map(|(a, b)| a + t * (b - a));
-            write_row(encoding, values, row);
-        });
+        self.arch.dispatch(
+            #[inline(always)]
+            || {
+                self.interpolate_rows(map, scale, full_scale(encoding));
+                self.for_each_row(|y, top, bottom, t| {
+                    let row = &mut out.data[y * stride_bytes..][..stride_bytes];
+                    let values = top.iter().zip(bottom).map(|(a, b)| a + t * (b - a));
+                    write_row(encoding, values, row);
+                });
+            },
+        );
     }
 
     /// Writes one map's heat as f32 [H, W].
     pub fn render_values(&mut self, map: &[f32], scale: &HeatScale, out: &mut Vec<f32>) {
         let width = self.out.width as usize;
         out.resize(width * self.out.height as usize, 0.0);
-        self.interpolate_rows(map, scale, 1.0);
-        self.for_each_row(|y, top, bottom, t| {
-            let row = &mut out[y * width..][..width];
-            for (o, (a, b)) in row.iter_mut().zip(top.iter().zip(bottom)) {
-                *o = clamp(a + t * (b - a), 1.0);
-            }
-        });
+        self.arch.dispatch(
+            #[inline(always)]
+            || {
+                self.interpolate_rows(map, scale, 1.0);
+                self.for_each_row(|y, top, bottom, t| {
+                    let row = &mut out[y * width..][..width];
+                    for (o, (a, b)) in row.iter_mut().zip(top.iter().zip(bottom)) {
+                        *o = clamp(a + t * (b - a), 1.0);
+                    }
+                });
+            },
+        );
     }
 
     /// Writes the pixelwise maximum of the heat of several maps.
@@ -128,6 +143,14 @@ impl Upsampler {
             return self.render(map, scale, out);
         }
         self.prepare_image(out);
+        self.arch.dispatch(
+            #[inline(always)]
+            || self.render_blocks(maps, out),
+        );
+    }
+
+    #[inline(always)]
+    fn render_blocks(&mut self, maps: &[(&[f32], HeatScale)], out: &mut HeatImage) {
         let (encoding, stride_bytes) = (out.encoding, out.stride_bytes());
         let (columns, width, full) = (self.map.width as usize, self.out.width as usize, full_scale(out.encoding));
         let Self { x, y, rows, best, candidates, .. } = self;
@@ -163,6 +186,7 @@ impl Upsampler {
     }
 
     /// Fills `rows` [h, W] with the map's rows interpolated along x, as heat times `full`.
+    #[inline(always)]
     fn interpolate_rows(&mut self, map: &[f32], scale: &HeatScale, full: f32) {
         let width = self.out.width as usize;
         self.rows.resize(width * self.map.height as usize, 0.0);
@@ -172,6 +196,7 @@ impl Upsampler {
     }
 
     /// Calls `write(y, row above, row below, weight of the row below)` for every output row.
+    #[inline(always)]
     fn for_each_row(&self, mut write: impl FnMut(usize, &[f32], &[f32], f32)) {
         let width = self.out.width as usize;
         for band in &self.y.cells {
@@ -215,6 +240,7 @@ type Candidate = (usize, f32, f32);
 
 impl Block<'_> {
     /// The maps that can hold the maximum somewhere in the block.
+    #[inline(always)]
     fn select_candidates(&self, slack: f32, candidates: &mut Vec<Candidate>) {
         let (first, last) = (self.span.start, self.span.end - 1);
         let (t0, t1) = (self.weights[0], self.weights[self.weights.len() - 1]);
@@ -235,6 +261,7 @@ impl Block<'_> {
     }
 
     /// Their pixelwise maximum, row by row.
+    #[inline(always)]
     fn maximum(&self, candidates: &[Candidate], best: &mut Vec<f32>) {
         best.clear();
         best.resize(self.weights.len() * self.span.len(), 0.0);
@@ -253,6 +280,7 @@ impl Block<'_> {
 
 /// One map row interpolated along x, then scaled: the same arithmetic wherever a row is needed, so that all pictures
 /// of one map agree exactly. Not clamped: a row of the map may lie above what the output grid samples of it.
+#[inline(always)]
 fn interpolate_scaled(x: &Axis, line: &[f32], scale: &HeatScale, full: f32, out: &mut [f32]) {
     x.interpolate(line, out);
     let gain = scale.gain * full;
@@ -269,6 +297,7 @@ fn clamp(value: f32, full: f32) -> f32 {
     if value < full { value } else { full }
 }
 
+#[inline(always)]
 fn write_row(encoding: HeatmapEncoding, values: impl Iterator<Item = f32>, row: &mut [u8]) {
     match encoding {
         HeatmapEncoding::Mono8 => {
