@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod contract;
 pub mod convert;
+pub mod data;
 pub mod error;
 pub mod export;
 pub mod onnx;

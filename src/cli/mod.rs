@@ -1,6 +1,7 @@
 //! The commands of `looptrans`: each parses its arguments, calls the library and prints what came of it.
 
 mod convert;
+mod data;
 mod export;
 mod predict;
 
@@ -20,6 +21,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Convert(convert::Convert),
+    Data(data::Data),
     SeedWeights(export::SeedWeights),
     Export(export::Export),
     Predict(predict::Predict),
@@ -32,6 +34,7 @@ enum Command {
 pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Convert(arguments) => arguments.run(),
+        Command::Data(arguments) => arguments.run(),
         Command::SeedWeights(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
         Command::Predict(arguments) => arguments.run(),

@@ -1,0 +1,228 @@
+//! Which pictures a dataset holds.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::DataError;
+use crate::affordance::VOCABULARIES;
+
+/// What AGD20K's files end in; others in a folder are passed over.
+const PICTURE_ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
+
+/// One split of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// The split's folder, which holds `trainset` and `testset`.
+    pub folder: PathBuf,
+    /// The affordances in class order: a label is an index into this list.
+    pub affordances: Vec<String>,
+    /// The folders to train on, sorted by affordance and object.
+    pub train: Vec<TrainFolder>,
+    /// The pictures to test with, sorted by affordance, object and name.
+    pub test: Vec<TestItem>,
+    /// What was left out, each with its reason.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// The training pictures of one affordance of one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrainFolder {
+    /// Index into [`Dataset::affordances`].
+    pub label: usize,
+    /// The object's name.
+    pub object: String,
+    /// Pictures of people using it, sorted; at least one.
+    pub exo: Vec<PathBuf>,
+    /// Pictures of it alone, sorted; at least one.
+    pub ego: Vec<PathBuf>,
+}
+
+/// A picture whose ground truth is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestItem {
+    /// Index into [`Dataset::affordances`].
+    pub label: usize,
+    /// The object's name.
+    pub object: String,
+    /// The egocentric picture.
+    pub picture: PathBuf,
+    /// Its ground truth, a grey picture.
+    pub truth: PathBuf,
+}
+
+/// A folder or picture that is not used.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LeftOut {
+    /// It.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// Where a dataset lies and which actions it is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The dataset's root, or the folder of the split itself.
+    pub root: &'a Path,
+    /// The split's folder under the root (Seen, Unseen, HICO-IIF); None: `root` is the split's folder.
+    pub split: Option<&'a str>,
+    /// The actions in class order; empty: the published list that has all the folders' names and whose dataset the
+    /// split is named after, else the folders' names, sorted.
+    pub affordances: &'a [String],
+}
+
+/// Sorted names -> paths.
+type Entries = BTreeMap<String, PathBuf>;
+
+impl Dataset {
+    /// Lists the dataset. No picture is opened.
+    ///
+    /// # Errors
+    /// The folders are not laid out as they should be, can't be read, or hold an action that is not in the list.
+    pub fn open(source: &Source<'_>) -> Result<Self, DataError> {
+        let folder = split_folder(source)?;
+        let (exo, ego) = (folder.join("trainset/exocentric"), folder.join("trainset/egocentric"));
+        let (tested, truths) = (folder.join("testset/egocentric"), folder.join("testset/GT"));
+        let mut seen: Vec<String> = Vec::new();
+        for part in [&exo, &ego, &tested] {
+            seen.extend(folders(part)?.into_keys());
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        let affordances = class_list(&folder, &seen, source.affordances)?;
+        let mut dataset = Self { folder, affordances, train: Vec::new(), test: Vec::new(), left_out: Vec::new() };
+        for label in 0..dataset.affordances.len() {
+            dataset.add_training(label, &exo, &ego)?;
+            dataset.add_tests(label, &tested, &truths)?;
+        }
+        Ok(dataset)
+    }
+
+    /// Exocentric training pictures, the number of samples in an epoch.
+    pub fn samples(&self) -> usize {
+        self.train.iter().map(|folder| folder.exo.len()).sum()
+    }
+
+    fn add_training(&mut self, label: usize, exo: &Path, ego: &Path) -> Result<(), DataError> {
+        let name = &self.affordances[label];
+        let (exo_objects, ego_objects) = (folders(&exo.join(name))?, folders(&ego.join(name))?);
+        for (object, path) in &exo_objects {
+            let exo = pictures(path)?;
+            let ego = ego_objects.get(object).map_or_else(|| Ok(Vec::new()), |path| pictures(path))?;
+            let reason = match (exo.is_empty(), ego.is_empty()) {
+                (false, false) => {
+                    self.train.push(TrainFolder { label, object: object.clone(), exo, ego });
+                    continue;
+                }
+                (true, _) => "no exocentric pictures in it",
+                (false, true) => "no egocentric pictures of the same affordance and object",
+            };
+            self.left_out.push(LeftOut { path: path.clone(), reason });
+        }
+        for (object, path) in ego_objects {
+            if !exo_objects.contains_key(&object) {
+                let reason = "no exocentric pictures of the same affordance and object";
+                self.left_out.push(LeftOut { path, reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn add_tests(&mut self, label: usize, tested: &Path, truths: &Path) -> Result<(), DataError> {
+        let name = &self.affordances[label];
+        for (object, folder) in folders(&tested.join(name))? {
+            // By the name without its ending, whatever that is: published code drops .jpeg here, unasked.
+            let truths = files(&truths.join(name).join(&object))?;
+            let mut truths: BTreeMap<_, _> =
+                truths.into_values().filter_map(|path| Some((path.file_stem()?.to_owned(), path))).collect();
+            for picture in pictures(&folder)? {
+                match picture.file_stem().and_then(|stem| truths.remove(stem)) {
+                    Some(truth) => self.test.push(TestItem { label, object: object.clone(), picture, truth }),
+                    None => self.left_out.push(LeftOut { path: picture, reason: "no ground truth of the same name" }),
+                }
+            }
+            let reason = "ground truth without a picture of the same name";
+            self.left_out.extend(truths.into_values().map(|path| LeftOut { path, reason }));
+        }
+        Ok(())
+    }
+}
+
+/// The folder that holds `trainset` or `testset`.
+fn split_folder(source: &Source<'_>) -> Result<PathBuf, DataError> {
+    let folder = source.split.map_or_else(|| source.root.to_owned(), |split| source.root.join(split));
+    if folder.join("trainset").is_dir() || folder.join("testset").is_dir() {
+        return Ok(folder);
+    }
+    let found: Vec<String> = folders(source.root)?.into_keys().collect();
+    Err(DataError::Layout {
+        root: source.root.to_owned(),
+        expected: format!("{}/trainset and {0}/testset", folder.display()),
+        found: if found.is_empty() { "no folders".to_owned() } else { found.join(", ") },
+    })
+}
+
+fn class_list(folder: &Path, seen: &[String], asked: &[String]) -> Result<Vec<String>, DataError> {
+    if seen.is_empty() {
+        return Err(DataError::Nothing {
+            folder: folder.to_owned(),
+            what: "affordance folders in trainset or testset",
+        });
+    }
+    if !asked.is_empty() {
+        let unknown: Vec<&str> = seen.iter().filter(|name| !asked.contains(name)).map(String::as_str).collect();
+        return if unknown.is_empty() {
+            Ok(asked.to_vec())
+        } else {
+            let (unknown, known) = (unknown.join(", "), asked.join(", "));
+            Err(DataError::Unlisted { folder: folder.to_owned(), unknown, known })
+        };
+    }
+    // "agd20k-seen" belongs to the folder Seen, "hico-iif" to HICO-IIF.
+    let split = folder.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let published = VOCABULARIES.iter().find(|(name, actions)| {
+        (*name == split || name.strip_prefix("agd20k-") == Some(&split))
+            && seen.iter().all(|name| actions.contains(&name.as_str()))
+    });
+    Ok(published.map_or_else(|| seen.to_vec(), |(_, actions)| actions.iter().map(|&name| name.to_owned()).collect()))
+}
+
+/// The folders in a folder; none where it is missing.
+fn folders(path: &Path) -> Result<Entries, DataError> {
+    entries(path, Path::is_dir)
+}
+
+/// The files in a folder; none where it is missing.
+fn files(path: &Path) -> Result<Entries, DataError> {
+    entries(path, Path::is_file)
+}
+
+/// The pictures in a folder, sorted by name.
+fn pictures(path: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let is_picture = |path: &Path| {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
+        PICTURE_ENDINGS.contains(&ending.as_str()) && path.is_file()
+    };
+    Ok(entries(path, is_picture)?.into_values().collect())
+}
+
+/// What a folder holds, but for hidden files and names that are not UTF-8.
+fn entries(path: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Entries, DataError> {
+    let failed = |source| DataError::Read { path: path.to_owned(), source };
+    let listing = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::new()),
+        listing => listing.map_err(failed)?,
+    };
+    let mut found = Entries::new();
+    for entry in listing {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(".").to_owned();
+        if !name.starts_with('.') && wanted(&path) {
+            found.insert(name, path);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,142 @@
+//! Which pictures make a training sample (LOCATE and LoopTrans, published code): one exocentric picture gives the label;
+//! two more of the same folder and one egocentric picture of the same object are drawn to it.
+//!
+//! Every draw follows from (seed, epoch, place in the epoch) alone: an epoch can be taken up in its middle and goes on as it
+//! would have.
+
+use rand::{
+    Rng, RngExt, SeedableRng,
+    rngs::ChaCha8Rng,
+    seq::{SliceRandom, index},
+};
+
+use super::index::Dataset;
+
+/// Exocentric pictures of a sample.
+pub const EXO_PER_SAMPLE: usize = 3;
+/// A folder with more exocentric pictures than this gives distinct ones.
+const FEW: usize = 3;
+
+/// A picture of the training set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PictureId {
+    /// Index into [`Dataset::train`].
+    pub folder: usize,
+    /// Which of the folder's two lists.
+    pub view: View,
+    /// Index into that list.
+    pub picture: usize,
+}
+
+/// Whose eyes a picture is taken with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum View {
+    /// Someone else's: a person uses the object.
+    Exo,
+    /// One's own: the object alone.
+    Ego,
+}
+
+/// A picture with how it is to be augmented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// The picture.
+    pub id: PictureId,
+    /// Of the augmentation: see [`super::augment::Augmenter`]. One variant of a picture is one number.
+    pub seed: u64,
+}
+
+/// One training sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// The action's index.
+    pub label: usize,
+    /// The exocentric pictures; the first is the one the sample is named after.
+    pub exo: [Draw; EXO_PER_SAMPLE],
+    /// The egocentric picture.
+    pub ego: Draw,
+}
+
+/// How often a picture can look different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variants {
+    /// Every draw is augmented anew.
+    Endless,
+    /// Each picture has this many fixed augmentations (at least 1): what a feature store can hold.
+    Fixed(u32),
+}
+
+/// The samples of all epochs.
+#[derive(Debug, Clone)]
+pub struct Sampler<'a> {
+    dataset: &'a Dataset,
+    seed: u64,
+    variants: Variants,
+}
+
+impl<'a> Sampler<'a> {
+    /// For one run of training.
+    pub fn new(dataset: &'a Dataset, seed: u64, variants: Variants) -> Self {
+        Self { dataset, seed, variants }
+    }
+
+    /// The epoch's order: each exocentric picture once, as (folder, picture).
+    pub fn order(&self, epoch: u64) -> Vec<(usize, usize)> {
+        let folders = self.dataset.train.iter().enumerate();
+        let mut order: Vec<_> = folders
+            .flat_map(|(folder, pictures)| (0..pictures.exo.len()).map(move |picture| (folder, picture)))
+            .collect();
+        order.shuffle(&mut self.generator(Purpose::Order, epoch, 0));
+        order
+    }
+
+    /// The sample at `place` of the epoch, which [`Self::order`] named (folder, picture).
+    pub fn sample(&self, (folder, first): (usize, usize), epoch: u64, place: u64) -> Sample {
+        let pictures = &self.dataset.train[folder];
+        let mut generator = self.generator(Purpose::Sample, epoch, place);
+        let others = others(first, pictures.exo.len(), &mut generator);
+        let mut draw = |view, picture| {
+            let id = PictureId { folder, view, picture };
+            Draw { id, seed: self.variant(&mut generator) }
+        };
+        let exo = [first, others[0], others[1]].map(|picture| draw(View::Exo, picture));
+        let mut generator = self.generator(Purpose::Ego, epoch, place);
+        let id = PictureId { folder, view: View::Ego, picture: generator.random_range(0..pictures.ego.len()) };
+        let ego = Draw { id, seed: self.variant(&mut generator) };
+        Sample { label: pictures.label, exo, ego }
+    }
+
+    fn variant(&self, generator: &mut impl Rng) -> u64 {
+        match self.variants {
+            Variants::Endless => generator.next_u64(),
+            Variants::Fixed(count) => u64::from(generator.random_range(0..count.max(1))),
+        }
+    }
+
+    fn generator(&self, purpose: Purpose, epoch: u64, place: u64) -> ChaCha8Rng {
+        let mut key = [0; 32];
+        for (part, number) in key.chunks_exact_mut(8).zip([self.seed, purpose as u64, epoch, place]) {
+            part.copy_from_slice(&number.to_le_bytes());
+        }
+        ChaCha8Rng::from_seed(key)
+    }
+}
+
+/// What random numbers are for: each has a stream of its own.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    Order,
+    Sample,
+    Ego,
+}
+
+/// Two more pictures of a folder of `count`: other ones, and different, where it has enough; any where it has few.
+fn others(first: usize, count: usize, generator: &mut impl Rng) -> [usize; 2] {
+    if count > FEW {
+        let drawn = index::sample(generator, count - 1, EXO_PER_SAMPLE - 1);
+        // Indices without the first one close up.
+        [drawn.index(0), drawn.index(1)].map(|index| if index >= first { index + 1 } else { index })
+    } else {
+        [0, 1].map(|_| generator.random_range(0..count))
+    }
+}

@@ -1,0 +1,286 @@
+//! Datasets in folders as people have them, through the library and through `looptrans data check`.
+//!
+//! Covers: the published layouts, class lists, what is left out and why, samples and their draws, augmentation, pictures
+//! that can't be used.
+#![allow(clippy::unwrap_used)]
+#![cfg(feature = "onnx")]
+
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use looptrans_ros::data::{
+    DataError, Dataset,
+    augment::{Augmentation, Augmenter, ResizeRule},
+    index::Source,
+    sampling::{Sampler, Variants},
+};
+use serde_json::Value;
+
+/// A dataset under construction.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    fn picture(&self, path: &str) {
+        RgbImage::from_fn(40, 30, |x, y| Rgb([(6 * x) as u8, (8 * y) as u8, 77])).save(self.path(path)).unwrap();
+    }
+
+    fn truth(&self, path: &str) {
+        GrayImage::from_fn(40, 30, |x, _| Luma([(6 * x) as u8])).save(self.path(path)).unwrap();
+    }
+
+    /// `exo` and `ego` pictures of one affordance and object of the Seen split, and one test.
+    fn pair(&self, affordance: &str, object: &str, (exo, ego): (usize, usize)) {
+        for (view, count) in [("exocentric", exo), ("egocentric", ego)] {
+            (0..count).for_each(|n| self.picture(&format!("Seen/trainset/{view}/{affordance}/{object}/{n:03}.jpg")));
+        }
+        self.picture(&format!("Seen/testset/egocentric/{affordance}/{object}/t.jpg"));
+        self.truth(&format!("Seen/testset/GT/{affordance}/{object}/t.png"));
+    }
+
+    fn open(&self, split: Option<&str>, affordances: &[&str]) -> Result<Dataset, DataError> {
+        let affordances: Vec<String> = affordances.iter().map(|&name| name.to_owned()).collect();
+        Dataset::open(&Source { root: self.0.path(), split, affordances: &affordances })
+    }
+}
+
+fn small() -> Folder {
+    let folder = Folder::new();
+    folder.pair("cut_with", "knife", (5, 2));
+    folder.pair("cut_with", "scissors", (2, 1));
+    folder.pair("hold", "knife", (4, 3));
+    folder
+}
+
+#[test]
+fn a_published_split_has_its_published_class_list() {
+    let dataset = small().open(Some("Seen"), &[]).unwrap();
+    assert_eq!(dataset.affordances.len(), 36);
+    let label = |name: &str| dataset.affordances.iter().position(|known| known == name).unwrap();
+    let folders: Vec<_> =
+        dataset.train.iter().map(|f| (f.label, f.object.as_str(), f.exo.len(), f.ego.len())).collect();
+    let expected =
+        [(label("cut_with"), "knife", 5, 2), (label("cut_with"), "scissors", 2, 1), (label("hold"), "knife", 4, 3)];
+    assert_eq!(folders, expected);
+    assert_eq!((dataset.samples(), dataset.test.len(), dataset.left_out.len()), (11, 3, 0));
+}
+
+#[test]
+fn the_split_s_own_folder_serves_as_root_and_own_lists_go() {
+    let folder = small();
+    let root = folder.0.path().join("Seen");
+    let affordances = ["hold".to_owned(), "cut_with".to_owned(), "pour".to_owned()];
+    let dataset = Dataset::open(&Source { root: &root, split: None, affordances: &affordances }).unwrap();
+    assert_eq!(dataset.affordances, affordances);
+    assert_eq!(dataset.train[0].label, 0, "hold comes first in this list");
+}
+
+#[test]
+fn folders_of_other_names_make_their_own_list() {
+    let folder = small();
+    fs::rename(folder.0.path().join("Seen"), folder.0.path().join("kitchen")).unwrap();
+    assert_eq!(folder.open(Some("kitchen"), &[]).unwrap().affordances, ["cut_with", "hold"]);
+}
+
+#[test]
+fn an_affordance_that_the_list_does_not_name_is_refused() {
+    let error = small().open(Some("Seen"), &["hold"]).unwrap_err().to_string();
+    assert!(error.contains("not in the list: cut_with; the list: hold"), "{error}");
+}
+
+#[test]
+fn a_folder_that_is_no_dataset_is_refused_with_what_is_there() {
+    let folder = small();
+    let error = folder.open(None, &[]).unwrap_err().to_string();
+    assert!(error.contains("trainset") && error.ends_with("found Seen"), "{error}");
+    let error = folder.open(Some("Unseen"), &[]).unwrap_err().to_string();
+    assert!(error.contains("Unseen/trainset"), "{error}");
+    let empty = Folder::new();
+    fs::create_dir_all(empty.0.path().join("trainset/exocentric")).unwrap();
+    assert!(empty.open(None, &[]).unwrap_err().to_string().contains("no affordance folders"));
+}
+
+#[test]
+fn what_can_t_be_used_is_left_out_with_its_reason() {
+    let folder = small();
+    folder.picture("Seen/trainset/exocentric/hold/cup/1.jpg");
+    folder.picture("Seen/trainset/egocentric/hold/bowl/1.jpg");
+    folder.picture("Seen/testset/egocentric/hold/knife/lonely.jpg");
+    folder.truth("Seen/testset/GT/hold/knife/orphan.png");
+    let dataset = folder.open(Some("Seen"), &[]).unwrap();
+    let reasons: Vec<_> =
+        dataset.left_out.iter().map(|left| (left.path.file_name().unwrap().to_str().unwrap(), left.reason)).collect();
+    let expected = [
+        ("cup", "no egocentric pictures of the same affordance and object"),
+        ("bowl", "no exocentric pictures of the same affordance and object"),
+        ("lonely.jpg", "no ground truth of the same name"),
+        ("orphan.png", "ground truth without a picture of the same name"),
+    ];
+    assert_eq!(reasons, expected);
+    assert_eq!((dataset.samples(), dataset.test.len()), (11, 3), "the rest is used");
+}
+
+#[test]
+fn an_ending_of_four_letters_has_its_ground_truth_too() {
+    let folder = small();
+    folder.picture("Seen/testset/egocentric/hold/knife/x.jpeg");
+    folder.truth("Seen/testset/GT/hold/knife/x.png");
+    assert_eq!(folder.open(Some("Seen"), &[]).unwrap().test.len(), 4);
+}
+
+#[test]
+fn an_epoch_has_every_exocentric_picture_once_in_an_order_of_its_own() {
+    let dataset = small().open(Some("Seen"), &[]).unwrap();
+    let sampler = Sampler::new(&dataset, 7, Variants::Endless);
+    let (first, second) = (sampler.order(0), sampler.order(1));
+    assert_ne!(first, second);
+    assert_eq!(first, Sampler::new(&dataset, 7, Variants::Endless).order(0));
+    assert_ne!(first, Sampler::new(&dataset, 8, Variants::Endless).order(0));
+    for order in [first, second] {
+        assert_eq!((order.len(), order.iter().collect::<HashSet<_>>().len()), (11, 11));
+    }
+}
+
+#[test]
+fn a_sample_has_two_more_pictures_of_its_folder_distinct_where_there_are_enough() {
+    let dataset = small().open(Some("Seen"), &[]).unwrap();
+    let sampler = Sampler::new(&dataset, 1, Variants::Endless);
+    let (mut egos, mut few) = (HashSet::new(), HashSet::new());
+    for place in 0..200 {
+        for folder in 0..3 {
+            let count = dataset.train[folder].exo.len();
+            let first = place as usize % count;
+            let sample = sampler.sample((folder, first), 3, place);
+            assert_eq!(sample, sampler.sample((folder, first), 3, place), "drawn again, the same comes");
+            let exo = sample.exo.map(|draw| draw.id.picture);
+            assert_eq!((sample.label, exo[0]), (dataset.train[folder].label, first));
+            assert!(exo.iter().all(|picture| *picture < count));
+            match count {
+                2 => _ = few.insert(exo),
+                _ => assert_eq!(HashSet::from(exo).len(), 3, "{exo:?}"),
+            }
+            assert_eq!(HashSet::from(sample.exo.map(|draw| draw.seed)).len(), 3, "each is augmented in its own way");
+            egos.insert((folder, sample.ego.id.picture));
+        }
+    }
+    assert_eq!(egos.len(), 2 + 1 + 3, "every egocentric picture is drawn");
+    assert_eq!(few.len(), 2 * 2 * 2, "of a few, each may come again");
+}
+
+#[test]
+fn fixed_variants_are_that_many() {
+    let dataset = small().open(Some("Seen"), &[]).unwrap();
+    let sampler = Sampler::new(&dataset, 1, Variants::Fixed(3));
+    let samples = (0..100).map(|place| sampler.sample((0, 0), 0, place));
+    let seeds: HashSet<u64> = samples.flat_map(|sample| sample.exo.map(|draw| draw.seed)).collect();
+    assert_eq!(seeds, HashSet::from([0, 1, 2]));
+}
+
+#[test]
+fn an_augmented_picture_is_a_part_of_the_resized_one_perhaps_mirrored() {
+    let augmentation = Augmentation { resize: ResizeRule::Square, resized: 32, crop: 24 };
+    // At its own size already: resizing copies.
+    let picture = RgbImage::from_fn(32, 32, |x, y| Rgb([x as u8, y as u8, 0]));
+    let mut augmenter = Augmenter::new(augmentation);
+    let (mut corners, mut mirrored) = (HashSet::new(), 0);
+    for seed in 0..400 {
+        let pixels = augmenter.run(&picture, seed).unwrap().to_vec();
+        assert_eq!(pixels, augmenter.run(&picture, seed).unwrap());
+        let at = |x: usize, y: usize| (i32::from(pixels[3 * (24 * y + x)]), i32::from(pixels[3 * (24 * y + x) + 1]));
+        let (left, top) = at(0, 0);
+        let step = at(1, 0).0 - left;
+        assert_eq!((step.abs(), at(23, 23)), (1, (left + 23 * step, top + 23)));
+        mirrored += u32::from(step < 0);
+        corners.insert((left.min(at(23, 0).0), top));
+    }
+    assert!((150..250).contains(&mirrored), "{mirrored} of 400 mirrored");
+    let edges = |values: Vec<i32>| (values.iter().min().copied(), values.iter().max().copied());
+    assert_eq!(edges(corners.iter().map(|c| c.0).collect()), (Some(0), Some(8)), "all offsets are drawn");
+    assert_eq!(edges(corners.iter().map(|c| c.1).collect()), (Some(0), Some(8)));
+}
+
+#[test]
+fn the_short_side_rule_keeps_the_aspect() {
+    let augmentation = Augmentation { resize: ResizeRule::ShortSide, resized: 32, crop: 32 };
+    // Left half dark, right half bright: with the aspect kept, a crop of a third of the width is mostly one of them.
+    let picture = RgbImage::from_fn(300, 100, |x, _| Rgb(if x < 150 { [0; 3] } else { [255; 3] }));
+    let mut augmenter = Augmenter::new(augmentation);
+    let plain = (0..50).filter(|seed| {
+        let pixels = augmenter.run(&picture, *seed).unwrap();
+        pixels.iter().all(|level| *level == pixels[0])
+    });
+    assert!(plain.count() > 10);
+    let tall = RgbImage::new(10, 4000);
+    assert_eq!(augmenter.run(&tall, 0).unwrap().len(), 32 * 32 * 3);
+}
+
+fn check(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_looptrans"));
+    let output = command.arg("data").arg("check").arg(folder).args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_sound_dataset_passes_the_check() {
+    let folder = small();
+    let (code, table, _) = check(folder.0.path(), &["--split", "Seen"]);
+    assert_eq!(code, Some(0), "{table}");
+    assert!(table.contains("cut_with: 2 objects, 7 exo and 3 ego pictures to train on, 2 to test with"), "{table}");
+    assert!(table.contains("11 samples") && table.contains("all can be read"), "{table}");
+}
+
+#[test]
+fn each_bad_picture_is_named_with_its_reason_and_grey_or_deep_ones_pass() {
+    let folder = small();
+    let exo = "Seen/trainset/exocentric/hold/knife";
+    fs::write(folder.path(&format!("{exo}/empty.jpg")), b"").unwrap();
+    fs::write(folder.path(&format!("{exo}/text.jpg")), b"no picture").unwrap();
+    fs::copy("tests/data/pictures/cmyk.jpg", folder.path(&format!("{exo}/print.jpg"))).unwrap();
+    fs::copy("tests/data/pictures/grey.jpg", folder.path(&format!("{exo}/grey.jpg"))).unwrap();
+    image::ImageBuffer::from_pixel(8, 8, image::Rgba([9000_u16, 1, 2, 3]))
+        .save(folder.path(&format!("{exo}/deep.png")))
+        .unwrap();
+    GrayImage::new(40, 30).save(folder.path("Seen/testset/GT/hold/knife/t.png")).unwrap();
+    GrayImage::from_pixel(30, 40, Luma([9])).save(folder.path("Seen/testset/GT/cut_with/knife/t.png")).unwrap();
+    let (code, json, stderr) = check(folder.0.path(), &["--split", "Seen", "--json"]);
+    assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
+    let report: Value = serde_json::from_str(&json).unwrap();
+    let name =
+        |found: &Value| Path::new(found["path"].as_str().unwrap()).file_name().unwrap().to_str().unwrap().to_owned();
+    let findings = report["findings"].as_array().unwrap();
+    let found: Vec<_> = findings.iter().map(|f| (name(f), f["finding"].as_str().unwrap().to_owned())).collect();
+    let expected = [
+        ("empty.jpg", "unreadable"),
+        ("print.jpg", "unreadable"),
+        ("text.jpg", "unreadable"),
+        ("t.png", "other_size"),
+        ("t.png", "nothing_marked"),
+    ];
+    assert_eq!(found, expected.map(|(name, finding)| (name.to_owned(), finding.to_owned())));
+    assert!(findings[1]["cause"].as_str().unwrap().contains("CMYK"), "{}", findings[1]);
+    assert_eq!(findings[3]["truth"], "30x40");
+}
+
+#[test]
+fn names_alone_can_be_checked() {
+    let folder = small();
+    fs::write(folder.path("Seen/trainset/exocentric/hold/knife/empty.jpg"), b"").unwrap();
+    let (code, json, _) = check(folder.0.path(), &["--split", "Seen", "--names-only", "--json"]);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, &report["findings"], &report["samples"]), (Some(0), &Value::Null, &Value::from(12)));
+}
