@@ -28,6 +28,7 @@ mod theta_pixel;
 mod theta_scam;
 pub mod trace;
 pub mod weights;
+pub mod wsma;
 
 use std::path::PathBuf;
 

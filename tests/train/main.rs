@@ -14,3 +14,4 @@ mod losses;
 mod parity;
 mod report;
 mod support;
+mod wsma;

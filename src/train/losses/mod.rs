@@ -2,7 +2,7 @@
 //!
 //! Axes: b egocentric pictures, n exocentric pictures of each, C actions, M noise heads after them, h x w = N patches, D
 //! the width of descriptors, K parts. Losses are scalars: means over b unless said otherwise. The functions of the
-//! submodules trust their callers with shapes; [`looptrans`] and [`locate`] check all of them once.
+//! submodules trust their callers with shapes; [`looptrans`], [`locate`] and [`wsma`] check all of them once.
 
 pub mod classification;
 pub mod concentration;
@@ -12,6 +12,7 @@ pub mod locate;
 pub mod looptrans;
 pub mod pixel;
 pub mod prototype;
+pub mod wsma;
 
 use tch::Tensor;
 
