@@ -48,7 +48,7 @@ pub struct CheckpointOrigin {
     pub file: String,
     /// SHA-256 of it.
     pub sha256: String,
-    /// The network: dino, looptrans or locate.
+    /// The network: dino, looptrans, locate, wsma or concepts.
     pub kind: String,
     /// The key its state dict was nested under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,7 +143,7 @@ impl Weights {
     }
 }
 
-/// What a weights file of LoopTrans or LOCATE says about itself, and the sizes that its leading tensors imply; whether
+/// What a weights file of LoopTrans, LOCATE or WSMA says about itself, and the sizes that its leading tensors imply; whether
 /// the others fit these is left to whoever loads them.
 ///
 /// # Errors
@@ -206,7 +206,9 @@ impl<'a> Reader<'a> {
         let tokens = lead("vit_model.pos_embed", 1, 3);
         let block_hidden = lead("vit_model.blocks.0.mlp.fc1.weight", 0, 2);
         let adapter_hidden = lead("aff_proj.fc1.weight", 0, 2);
-        let channels = lead("aff_fc.weight", 0, 4);
+        // WSMA's classifier is linear, and has another name.
+        let is_wsma = self.views.contains_key("fc.weight") && !self.views.contains_key("aff_fc.weight");
+        let channels = if is_wsma { lead("fc.weight", 0, 2) } else { lead("aff_fc.weight", 0, 4) };
         self.refuse_problems(problems)?;
 
         // Counted, not the highest number: a key may name any.
