@@ -1,6 +1,7 @@
 //! The tensors of each known network, by published key and shape. Backbone, adapter and branches come from
-//! [`crate::export::layout`], their home; this file adds the names of LOCATE and the concept clusters of LoopTrans.
+//! [`crate::export::layout`], their home; this file adds the names of LOCATE and the concept clusters of LoopTrans, [`super::wsma`] those of WSMA.
 
+use super::wsma;
 use crate::export::layout::{self, Sizes};
 
 /// A published network.
@@ -13,6 +14,10 @@ pub enum Kind {
     LoopTrans,
     /// LOCATE.
     Locate,
+    /// WSMA.
+    Wsma,
+    /// LoopTrans' concept clusters alone.
+    Concepts,
 }
 
 impl Kind {
@@ -22,14 +27,16 @@ impl Kind {
             Self::Dino => "DINO",
             Self::LoopTrans => "LoopTrans",
             Self::Locate => "LOCATE",
+            Self::Wsma => "WSMA",
+            Self::Concepts => "concepts",
         }
     }
 
     /// What stands before the backbone's keys.
     pub fn backbone(self) -> &'static str {
         match self {
-            Self::Dino => "",
-            Self::LoopTrans | Self::Locate => "vit_model.",
+            Self::Dino | Self::Concepts => "",
+            Self::LoopTrans | Self::Locate | Self::Wsma => "vit_model.",
         }
     }
 
@@ -37,21 +44,29 @@ impl Kind {
     pub fn noise_heads(self) -> usize {
         match self {
             Self::LoopTrans => 15,
-            Self::Dino | Self::Locate => 0,
+            Self::Dino | Self::Locate | Self::Wsma | Self::Concepts => 0,
         }
     }
 
-    /// Every tensor of the network, the concept clusters aside.
+    /// Every tensor of the network, the concept clusters ([`cluster_entries`]) aside.
     pub fn entries(self, sizes: &Sizes) -> Vec<Expected> {
         let named = |entry: layout::Entry| {
             let key = match self {
+                Self::Concepts => return None,
+                Self::Wsma if !entry.key.starts_with(self.backbone()) => return None,
+                Self::Wsma => entry.key,
                 Self::LoopTrans => entry.key,
                 Self::Dino => entry.key.strip_prefix("vit_model.")?.to_owned(),
                 Self::Locate => locate_key(entry.key),
             };
             Some(Expected { key, shape: entry.shape.iter().map(|&side| side as u64).collect() })
         };
-        layout::entries(sizes).into_iter().filter_map(named).collect()
+        let mut entries: Vec<Expected> = layout::entries(sizes).into_iter().filter_map(named).collect();
+        if self == Self::Wsma {
+            let (dim, patches) = (sizes.dim as u64, sizes.patches() as u64);
+            entries.extend(wsma::entries(dim, patches, sizes.channels as u64));
+        }
+        entries
     }
 }
 
@@ -119,11 +134,12 @@ mod tests {
     }
 
     #[test]
-    fn the_published_checkpoints_have_150_299_and_186_tensors() {
+    fn the_published_checkpoints_have_150_299_186_and_342_tensors() {
         let cluster = cluster_entries(&ClusterSizes { dim: 384, parts: 4, layers: 8, hidden: 1536 });
         assert_eq!(Kind::Dino.entries(&small(51)).len(), 150);
         assert_eq!(Kind::LoopTrans.entries(&small(51)).len() + cluster.len(), 299);
         assert_eq!(Kind::Locate.entries(&small(36)).len(), 186);
+        assert_eq!(Kind::Wsma.entries(&small(36)).len(), 342);
     }
 
     #[test]
