@@ -11,6 +11,7 @@ pub mod bundle;
 pub mod graph;
 pub mod heads;
 pub mod layout;
+pub mod precision;
 pub mod seeded;
 pub mod theta_pixel;
 pub mod vit;
