@@ -132,12 +132,11 @@ impl Export {
             None => self.weights.file_stem().context("the weights file has no name")?.to_string_lossy().into_owned(),
         };
         let settings = Settings {
-            name,
-            presence: self.presence.into(),
             affordances: self.affordances.clone(),
             heat_threshold: self.heat_threshold,
             command: command_line(),
             force: self.force,
+            ..Settings::new(&name, self.presence.into())
         };
         let contract = bundle::write(&self.weights, &self.out, &settings)?;
         let (input, maps, actions) = (contract.input, contract.heatmap, &contract.actions);

@@ -44,15 +44,7 @@ pub fn seeded(architecture: &str) -> Bundle {
     let folder = tempfile::tempdir().unwrap();
     let (weights, model) = (folder.path().join("weights.safetensors"), folder.path().join("model"));
     seeded::write(&weights, Architecture::named(architecture).unwrap(), &AGD20K_SEEN).unwrap();
-    let settings = bundle::Settings {
-        name: architecture.to_owned(),
-        presence: PresenceSource::Scam,
-        affordances: Vec::new(),
-        heat_threshold: bundle::DEFAULT_HEAT_THRESHOLD,
-        command: "test".to_owned(),
-        force: false,
-    };
-    bundle::write(&weights, &model, &settings).unwrap();
+    bundle::write(&weights, &model, &bundle::Settings::new(architecture, PresenceSource::Scam)).unwrap();
     Bundle::load(&model).unwrap()
 }
 
