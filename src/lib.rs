@@ -18,6 +18,7 @@ pub mod contract;
 pub mod convert;
 pub mod error;
 pub mod export;
+pub mod metrics;
 pub mod onnx;
 pub mod perceive;
 pub mod robot;
