@@ -41,7 +41,7 @@ export PYTHONPATH=$looptrans_interfaces${looptrans_site#"$looptrans_python_prefi
 
 # A library of the user's own choice, for example a GPU build, stays.
 case ${ORT_DYLIB_PATH:-$looptrans_deps/} in
-  "$looptrans_deps"/*) ORT_DYLIB_PATH=$(echo "$(looptrans_package onnxruntime)"/capi/libonnxruntime.so.*) ;;
+  "$looptrans_deps"/*) ORT_DYLIB_PATH=$(echo "$looptrans_onnx_runtime"/onnxruntime/capi/libonnxruntime.so.*) ;;
 esac
 export ORT_DYLIB_PATH
 case ${LIBCLANG_PATH:-$looptrans_deps/} in
@@ -54,5 +54,5 @@ case ${LIBCLANG_PATH:-$looptrans_deps/} in
 esac
 
 unset -f looptrans_outside looptrans_package
-unset looptrans_root looptrans_deps looptrans_python_prefix looptrans_message_hash looptrans_interfaces looptrans_ros \
+unset looptrans_root looptrans_deps looptrans_python_prefix looptrans_onnx_runtime looptrans_message_hash looptrans_interfaces looptrans_ros \
   looptrans_site looptrans_ament looptrans_path looptrans_libraries looptrans_modules

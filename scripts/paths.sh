@@ -3,8 +3,11 @@
 
 looptrans_deps=${LOOPTRANS_DEPS_DIR:-$looptrans_root/.deps}
 
-# A Python environment with ONNX Runtime, cmake, libclang and colcon. Without a sourced ROS 2 it is the ROS 2 prefix as well.
+# A Python environment with cmake, libclang and colcon. Without a sourced ROS 2 it is the ROS 2 prefix as well.
 looptrans_python_prefix=$looptrans_deps/python
+
+# ONNX Runtime's wheel, for its library.
+looptrans_onnx_runtime=$looptrans_python_prefix/onnxruntime
 
 # A Python environment with torch, for training.
 looptrans_train_prefix=$looptrans_deps/train

@@ -50,12 +50,12 @@ check_wheels_fit() {
     "Install ROS 2 Jazzy, source its setup.bash, and run this again."
 }
 
-# The first Python with headers and venv that the wheels are made for (3.10 has no such ONNX Runtime). A sourced ROS 2 has its own: python3.
+# The first Python with headers and venv that the wheels are made for. A sourced ROS 2 has its own: python3.
 find_python() {
-  local names="python3 python3.12 python3.11 python3.13" probe name
+  local names="python3 python3.12 python3.11 python3.13 python3.10" probe name
   [ "$looptrans_ros" = wheels ] || names=python3
   probe='import ensurepip, os, sys, sysconfig, venv
-sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and os.path.exists(sysconfig.get_path("include") + "/Python.h")))'
+sys.exit(not ((3, 10) <= sys.version_info[:2] <= (3, 13) and os.path.exists(sysconfig.get_path("include") + "/Python.h")))'
   for name in $names; do
     # Its own complaints are of no use: the next name may do, and if none does, die says what is wanted.
     if "$name" -c "$probe" >/dev/null 2>&1; then
@@ -63,7 +63,7 @@ sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and os.path.exists(sysc
       return
     fi
   done
-  die "no Python 3.11, 3.12 or 3.13 with its headers and venv." "Install one, for example: sudo apt install python3 python3-dev python3-venv"
+  die "no Python 3.10, 3.11, 3.12 or 3.13 with its headers and venv." "Install one, for example: sudo apt install python3 python3-dev python3-venv"
 }
 
 # --- Steps -------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ key_of() { # files whose content matters; words on standard input matter too
 install_python_packages() {
   local key stamp=$looptrans_python_prefix/.done python
   # The path is in the key because an environment can't be moved.
-  key=$(echo "$looptrans_ros $looptrans_python_prefix" | key_of "$requirements"/{ros,common,lock}.txt \
+  key=$(echo "$looptrans_ros $looptrans_python_prefix" | key_of "$requirements"/{ros,common,lock,onnxruntime}.txt \
     "$looptrans_root/scripts/repair_ros_wheels.py")
   if is_done "$stamp" "$key"; then return; fi
 
@@ -140,7 +140,16 @@ install_python_packages() {
     new_venv python "$looptrans_python_prefix" --system-site-packages
     pip_install python "$looptrans_python_prefix" -r "$requirements/common.txt" -c "$requirements/lock.txt"
   fi
+  install_onnx_runtime
   echo "$key" >"$stamp"
+}
+
+# Only its library is used, which no Python loads: so the wheel need not be one for the Python at hand, and there is none
+# of this version for 3.10.
+install_onnx_runtime() {
+  rm -rf "$looptrans_onnx_runtime"
+  pip_install python "$looptrans_python_prefix" --no-deps --only-binary :all: --python-version 3.11 \
+    --target "$looptrans_onnx_runtime" -r "$requirements/onnxruntime.txt"
 }
 
 build_interfaces() {

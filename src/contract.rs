@@ -3,6 +3,8 @@
 //! A bundle is a folder with exactly these two files. The node refuses one whose ONNX file disagrees with its contract;
 //! everything a guess could get wrong (actions, sizes, thresholds) is read from here, never assumed.
 
+mod precision;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::Read,
@@ -12,6 +14,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+pub use precision::{Precision, Quantisation};
 
 /// The ONNX file's name inside a bundle.
 pub const MODEL_FILE: &str = "model.onnx";
@@ -96,6 +100,12 @@ pub struct Provenance {
     pub weights_sha256: String,
     /// The command that wrote the bundle.
     pub command: String,
+    /// What it computes in. Bundles that do not say are in f32.
+    #[serde(default)]
+    pub precision: Precision,
+    /// How it was quantised; for int8 alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantisation: Option<Quantisation>,
 }
 
 /// Why a bundle is refused. Every message names the file, what was expected and what was found.

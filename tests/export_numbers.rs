@@ -21,6 +21,8 @@ use looptrans_ros::{
         bundle::{self, Settings},
         graph::{Graph, Port},
         heads,
+        recipe::Recipe,
+        rewrites::Rewrites,
         seeded::Architecture,
         vit::{self, ImageInput},
         weights::Weights,
@@ -59,14 +61,8 @@ fn revealing_toy() -> (Architecture, Tensors) {
 }
 
 fn settings(presence: PresenceSource, affordances: &[&str]) -> Settings {
-    Settings {
-        name: "toy".to_owned(),
-        presence,
-        affordances: affordances.iter().map(|&name| name.to_owned()).collect(),
-        heat_threshold: 0.5,
-        command: "a test".to_owned(),
-        force: false,
-    }
+    let affordances = affordances.iter().map(|&name| name.to_owned()).collect();
+    Settings { affordances, ..Settings::new("toy", presence) }
 }
 
 fn export_toy(folder: &Path, presence: PresenceSource, affordances: &[&str]) -> (Bundle, Reference) {
@@ -151,6 +147,11 @@ fn read_back(tensors: &Tensors, actions: &[&str], heads: usize) -> Weights {
     Weights::read(&path, PresenceSource::Pixel).unwrap()
 }
 
+/// At the trained size, with the standard rewrites.
+fn recipe(weights: &Weights) -> Recipe<'_> {
+    Recipe::new(weights, weights.sizes.input(), Rewrites::standard()).unwrap()
+}
+
 fn assert_close(found: impl IntoIterator<Item = f32>, published: &[f64], tolerance: f64) {
     let found: Vec<f32> = found.into_iter().collect();
     assert_eq!(found.len(), published.len());
@@ -166,8 +167,8 @@ fn the_backbone_gives_the_published_keys_and_descriptors() {
     let small = Architecture::named("vit_small_16").unwrap();
     let weights = read_back(&seeded_tensors(&small.sizes(36)), &ACTIONS, small.heads);
     let mut graph = Graph::new("backbone", "");
-    let descriptor = vit::descriptor(&mut graph, &weights, ImageInput::Normalised).unwrap();
-    graph.output(&descriptor, Port { name: "descriptor", data_type: FLOAT, sides: &[196, 384], doc: "" });
+    let descriptor = vit::descriptor(&mut graph, &recipe(&weights), ImageInput::Normalised).unwrap();
+    graph.output(&descriptor.patches, Port { name: "descriptor", data_type: FLOAT, sides: &[196, 384], doc: "" });
     let image = export_support::uniform("img.vit", &[1, 3, 224, 224]) * 2.0;
     let mut session = session(&graph.into_model().encode_to_vec());
     let found = run(&mut session, image.view(), &["descriptor"]).remove(0);
@@ -213,9 +214,10 @@ fn the_heads_give_the_published_map() {
     let weights = read_back(&tensors, &ACTIONS, 6);
     let mut graph = Graph::new("heads", "");
     let input = graph.input(Port { name: "image", data_type: FLOAT, sides: &[196, 384], doc: "" });
-    let features = heads::adapt(&mut graph, &weights, &input).unwrap();
-    let pixel = heads::branch(&mut graph, &weights, "pixel_dec", &features).unwrap();
-    let maps = heads::class_maps(&mut graph, &weights, &pixel, &[3, 20]).unwrap();
+    let recipe = recipe(&weights);
+    let features = heads::adapt(&mut graph, &recipe, &input).unwrap();
+    let pixel = heads::branch(&mut graph, &recipe, "pixel_dec", &features).unwrap();
+    let maps = heads::class_maps(&mut graph, &recipe, &pixel, &[3, 20]).unwrap();
     graph.output(&maps, Port { name: "heatmap", data_type: FLOAT, sides: &[2, 14, 14], doc: "" });
     let mut session = session(&graph.into_model().encode_to_vec());
     let maps = run(&mut session, descriptors.view(), &["heatmap"]).remove(0);

@@ -315,7 +315,7 @@ fn the_summary_is_one_json_object() {
     }
     assert_eq!((json["provider"].as_str(), json["rejected_by"]["bad_message"].as_u64()), (Some("cpu"), Some(1)));
     assert!(json["model_id"].as_str().unwrap().starts_with("colours:"));
-    for number in [&json["latency_ms"]["p50"], &json["waited_ms"]["p99"], &json["stages_ms"]["run"]] {
+    for number in [&json["latency_ms"]["p50"], &json["age_beside_run_ms"]["p99"], &json["stages_ms"]["run"]] {
         assert!(number.is_f64(), "{json}");
     }
 }

@@ -39,20 +39,18 @@ def overhead(summary: Json) -> Json:
 
 
 def ages(values_ms: Sequence[float], period_ms: float, summary: Json) -> Json:
-    """How old results are when published, and what the newest-wins rule bounds: the wait of a frame for the one before it.
-
-    The wait is held against one camera period; the rest of an age is the way from the camera and the frame's own work.
-    """
-    waited = summary["waited_ms"]
+    """How old results are when published. An age must stay under one camera period plus one inference: so each frame's
+    age, less its own inference, is held against the period."""
+    beside = summary["age_beside_run_ms"]
     return {
         "p50_ms": round(percentile(values_ms, 50), 2),
         "p99_ms": round(percentile(values_ms, 99), 2),
         "max_ms": round(max(values_ms), 2),
         "period_ms": round(period_ms, 2),
         "run_ms": round(summary["stages_ms"]["run"], 2),
-        "waited_p50_ms": round(waited["p50"], 2),
-        "waited_p99_ms": round(waited["p99"], 2),
-        "within_bound": waited["p99"] <= period_ms,
+        "beside_run_p50_ms": round(beside["p50"], 2),
+        "beside_run_p99_ms": round(beside["p99"], 2),
+        "within_bound": beside["p99"] <= period_ms,
     }
 
 

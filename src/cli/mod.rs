@@ -2,6 +2,7 @@
 
 mod convert;
 mod export;
+mod precision;
 mod predict;
 
 use std::io::{self, Write};

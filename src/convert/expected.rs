@@ -1,7 +1,7 @@
 //! The tensors of each known network, by published key and shape. Backbone, adapter and branches come from
-//! [`crate::export::layout`], their home; this file adds the names of LOCATE and the concept clusters of LoopTrans.
+//! [`crate::export::layout`], their home; this file adds DINO's names and the concept clusters of LoopTrans.
 
-use crate::export::layout::{self, Sizes};
+use crate::export::layout::{self, Network, Sizes};
 
 /// A published network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -43,24 +43,16 @@ impl Kind {
 
     /// Every tensor of the network, the concept clusters aside.
     pub fn entries(self, sizes: &Sizes) -> Vec<Expected> {
+        let network = if self == Self::Locate { Network::Locate } else { Network::LoopTrans };
         let named = |entry: layout::Entry| {
             let key = match self {
-                Self::LoopTrans => entry.key,
+                Self::LoopTrans | Self::Locate => entry.key,
                 Self::Dino => entry.key.strip_prefix("vit_model.")?.to_owned(),
-                Self::Locate => locate_key(entry.key),
             };
             Some(Expected { key, shape: entry.shape.iter().map(|&side| side as u64).collect() })
         };
-        layout::entries(sizes).into_iter().filter_map(named).collect()
+        layout::network_entries(network, sizes).into_iter().filter_map(named).collect()
     }
-}
-
-/// LOCATE calls Theta_pixel's place `aff_ego_proj` and Theta_scam's `aff_exo_proj`; all else has the same name.
-fn locate_key(key: String) -> String {
-    let renamed = [("pixel_dec.", "aff_ego_proj."), ("scam.", "aff_exo_proj.")]
-        .iter()
-        .find_map(|(ours, theirs)| key.strip_prefix(ours).map(|rest| format!("{theirs}{rest}")));
-    renamed.unwrap_or(key)
 }
 
 /// A tensor that has to be there.

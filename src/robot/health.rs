@@ -34,7 +34,7 @@ struct Inner {
     results: RateMeter,
     ages_seconds: Window,
     latencies_millis: Window,
-    waits_millis: Window,
+    ages_beside_run_millis: Window,
     stages_millis: StageWindows,
 }
 
@@ -69,8 +69,6 @@ pub(crate) struct FrameFigures {
     pub age: Option<Duration>,
     /// Publication minus reception.
     pub latency: Duration,
-    /// The part of the latency in which the frame waited for the one before it to be done.
-    pub waited: Duration,
     pub stages: StageTimings,
     pub publish: Duration,
 }
@@ -111,10 +109,10 @@ pub struct Summary {
     pub counts: Counts,
     /// From reception to publication [ms].
     pub latency_ms: Percentiles,
-    /// The part of it in which the frame waited for the one before it: at most one camera period, as the newest wins [ms].
-    pub waited_ms: Percentiles,
     /// From stamp to publication [ms].
     pub age_ms: Percentiles,
+    /// The same less the frame's own `session.run` [ms]. The rule that the newest wins keeps it under one camera period.
+    pub age_beside_run_ms: Percentiles,
     /// Median of each stage [ms].
     pub stages_ms: StageMedians,
 }
@@ -140,7 +138,7 @@ impl Health {
                 results: RateMeter::default(),
                 ages_seconds: Window::default(),
                 latencies_millis: Window::default(),
-                waits_millis: Window::default(),
+                ages_beside_run_millis: Window::default(),
                 stages_millis: StageWindows::default(),
             }),
         }
@@ -179,9 +177,9 @@ impl Health {
         inner.last_trouble = None;
         if let Some(age) = figures.age {
             inner.ages_seconds.push(age.as_secs_f32());
+            inner.ages_beside_run_millis.push(millis(age.saturating_sub(figures.stages.run)));
         }
         inner.latencies_millis.push(millis(figures.latency));
-        inner.waits_millis.push(millis(figures.waited));
         inner.stages_millis.push(figures);
         std::mem::take(&mut inner.inference_failures_in_a_row)
     }
@@ -217,8 +215,8 @@ impl Health {
             provider,
             counts: inner.counts.clone(),
             latency_ms: inner.latencies_millis.percentiles(),
-            waited_ms: inner.waits_millis.percentiles(),
             age_ms: Percentiles { p50: to_millis(ages.p50), p99: to_millis(ages.p99) },
+            age_beside_run_ms: inner.ages_beside_run_millis.percentiles(),
             stages_ms: inner.stages_millis.medians(),
         }
     }

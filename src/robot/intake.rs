@@ -1,10 +1,14 @@
 //! Where frames come in.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
 use super::{
     Health, Mailbox,
     accounting::{DropReason, Outcome},
+    cadence::Cadence,
 };
 use crate::perceive::{Frame, FrameError};
 
@@ -24,18 +28,21 @@ pub trait Incoming: Send {
 #[derive(Debug)]
 pub struct Intake<I> {
     mailbox: Mailbox<I>,
+    cadence: Mutex<Cadence>,
     health: Arc<Health>,
 }
 
 impl<I> Intake<I> {
     /// An empty one that counts in `health`.
     pub fn new(health: Arc<Health>) -> Self {
-        Self { mailbox: Mailbox::default(), health }
+        Self { mailbox: Mailbox::default(), cadence: Mutex::default(), health }
     }
 
     /// Takes a frame in. Never blocks on the work. A frame that still waited is dropped and counted.
     pub fn offer(&self, frame: I) {
-        self.health.arrived(Instant::now());
+        let now = Instant::now();
+        self.health.arrived(now);
+        self.cadence().tick(now);
         match self.mailbox.put(frame) {
             Ok(None) => {}
             Ok(Some(_older)) => self.health.ended(Outcome::Dropped(DropReason::Superseded)),
@@ -55,8 +62,14 @@ impl<I> Intake<I> {
         &self.health
     }
 
-    pub(crate) fn mailbox(&self) -> &Mailbox<I> {
-        &self.mailbox
+    /// Waits for the newest frame; where a newer one is about to arrive, for that. None: stopped.
+    pub(crate) fn take(&self) -> Option<I> {
+        self.mailbox.take(|| self.cadence().patience(Instant::now()))
+    }
+
+    // Half a tick is no tick: a panic elsewhere does no harm.
+    fn cadence(&self) -> MutexGuard<'_, Cadence> {
+        self.cadence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,7 +86,7 @@ mod tests {
     fn a_burst_keeps_the_newest_and_counts_the_rest() {
         let intake = Intake::new(Arc::new(Health::default()));
         (0..1000).for_each(|n| intake.offer(n));
-        assert_eq!(intake.mailbox().take(), Some(999));
+        assert_eq!(intake.take(), Some(999));
         let counts = intake.health().snapshot(Instant::now()).counts;
         assert_eq!((counts.frames_in, counts.dropped, counts.waiting), (1000, 999, 1));
         assert_eq!(counts.dropped_by["superseded"], 999);
@@ -97,7 +110,7 @@ mod tests {
         thread::scope(|scope| {
             let producers: Vec<_> = (0..3).map(|_| scope.spawn(|| (0..20_000).for_each(|n| intake.offer(n)))).collect();
             scope.spawn(|| {
-                while let Some(n) = intake.mailbox().take() {
+                while let Some(n) = intake.take() {
                     let outcome = match n % 3 {
                         0 => Outcome::Dropped(DropReason::TooOld),
                         1 => Outcome::Rejected(crate::perceive::RejectReason::BadImage),

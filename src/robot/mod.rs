@@ -10,6 +10,7 @@
 
 mod accounting;
 mod admission;
+mod cadence;
 mod health;
 mod intake;
 mod log_limit;

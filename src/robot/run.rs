@@ -30,7 +30,7 @@ pub fn run<I: Incoming, S: Sink>(
     let health = intake.health();
     let mut lap =
         Lap { health, admission: Admission::new(settings), clock, log: LogLimit::new(LOG_INTERVAL), dropped_before: 0 };
-    while let Some(incoming) = intake.mailbox().take() {
+    while let Some(incoming) = intake.take() {
         lap.frame(&incoming, pipeline, sink);
     }
     health.summary(pipeline.contract().model_id(), pipeline.provider().used.name().to_owned())
@@ -99,7 +99,6 @@ impl Lap<'_> {
         let figures = FrameFigures {
             age: admitted.age_known.then(|| Duration::from_nanos(u64::try_from(age_nanos).unwrap_or(0))),
             latency: now.saturating_duration_since(times.received),
-            waited: times.now.saturating_duration_since(times.received),
             stages: perception.timings,
             publish: now.saturating_duration_since(started),
         };

@@ -25,9 +25,9 @@ class Figures(unittest.TestCase):
             self.assertFalse(figures.overhead(summary)["within_bars"])
 
     def test_the_wait_for_the_frame_before_is_held_against_one_period(self) -> None:
-        summary = {"waited_ms": {"p50": 10.0, "p99": 34.0}, "stages_ms": {"run": 40.0}}
+        summary = {"age_beside_run_ms": {"p50": 10.0, "p99": 34.0}, "stages_ms": {"run": 40.0}}
         found = figures.ages([50.0] * 98 + [80.0, 90.0], period_ms=33.0, summary=summary)
-        self.assertEqual((found["max_ms"], found["waited_p99_ms"], found["within_bound"]), (90.0, 34.0, False))
+        self.assertEqual((found["max_ms"], found["beside_run_p99_ms"], found["within_bound"]), (90.0, 34.0, False))
         self.assertTrue(figures.ages([50.0], period_ms=34.0, summary=summary)["within_bound"])
 
     def test_a_steady_growth_of_own_memory_is_measured_and_warm_up_is_not(self) -> None:

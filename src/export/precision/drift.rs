@@ -90,7 +90,7 @@ impl<'a> Judge<'a> {
 
     /// Class maps [1, A, h, w] to heat [H, W] each, at the picture's size as the node makes it.
     fn heats(&self, maps: &Tensor) -> Result<Vec<Vec<f32>>, PrecisionError> {
-        let [1, _, height @ 1.., width @ 1..] = maps.shape[..] else {
+        let [1, _, height @ (1..), width @ (1..)] = maps.shape[..] else {
             return Err(other_sides(OUTPUT_HEATMAP, "[1, A, h, w]", &maps.shape).into());
         };
         let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);

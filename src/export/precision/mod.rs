@@ -11,6 +11,8 @@
 //! not take it.
 
 #[cfg(feature = "onnx")]
+mod bundle;
+#[cfg(feature = "onnx")]
 mod calibrate;
 mod constants;
 #[cfg(feature = "onnx")]
@@ -27,6 +29,7 @@ use std::path::PathBuf;
 
 #[cfg(feature = "onnx")]
 pub use self::{
+    bundle::{Change, Changed, change},
     calibrate::{MAX_PICTURES, Pictures, observe},
     drift::{Drift, Judge},
     search::{Int8, Int8Settings, LayerDrift, int8},
@@ -39,6 +42,7 @@ pub use self::{
     reduced_range::{ReduceRange, cpu_saturates},
 };
 use crate::{
+    contract::BundleError,
     metrics::MetricError,
     perceive::{FrameError, InferError, picture::PictureError},
 };
@@ -109,12 +113,21 @@ pub enum PrecisionError {
         /// How many pictures were tried.
         pictures: usize,
     },
+    /// Int8 was asked for without pictures.
+    #[error("precision: int8: expected calibration pictures, found none")]
+    NoCalibration,
+    /// The bundle's graph does not parse, though it passed its checks.
+    #[error("precision: not an ONNX file that export wrote: {0}")]
+    Decode(#[from] prost::DecodeError),
     /// A picture could not be run.
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// The graph could not be opened.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// The new graph does not keep the contract.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// Heatmaps could not be compared.
     #[error(transparent)]
     Metric(#[from] MetricError),

@@ -21,8 +21,7 @@ pub struct Range {
 }
 
 /// Which values a range is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RangeRule {
     /// All of them.
     MinMax,

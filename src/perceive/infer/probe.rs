@@ -115,7 +115,7 @@ fn input_size(session: &Session) -> Result<Size, InferError> {
         && image.name() == INPUT_IMAGE
         && is_tensor(image.dtype(), TensorElementType::Uint8)
         && let ValueType::Tensor { shape, .. } = image.dtype()
-        && let [-1 | 1, height @ 1.., width @ 1.., 3] = shape[..]
+        && let [-1 | 1, height @ (1..), width @ (1..), 3] = shape[..]
         && let (Ok(height), Ok(width)) = (u32::try_from(height), u32::try_from(width))
     {
         return Ok(Size { height, width });
