@@ -75,6 +75,9 @@ impl PrecisionArguments {
         if self.precision == PrecisionChoice::Int8 && self.calibration.is_none() {
             bail!("--precision int8: expected --calibration FOLDER with pictures like those the robot will see");
         }
+        if self.precision == PrecisionChoice::Fp32 && self.calibration.is_some() {
+            bail!("--calibration: expected --precision fp16 or int8 with it, found fp32, which needs no pictures");
+        }
         if !(0.0..=1.0).contains(&self.int8_sim) {
             bail!("--int8-sim: expected 0 to 1, found {}", self.int8_sim);
         }
@@ -94,8 +97,8 @@ impl PrecisionArguments {
             ReduceChoice::Off => ReduceRange::Off,
         };
         let pictures = match &self.calibration {
-            Some(folder) if precision != Precision::Fp32 => Pictures::read(folder, bundle.contract.input)?,
-            _ => Pictures::default(),
+            Some(folder) => Pictures::read(folder, bundle.contract.input)?,
+            None => Pictures::default(),
         };
         for file in &pictures.skipped {
             tracing::warn!("calibration: {} is no picture, passed over", file.display());

@@ -116,7 +116,7 @@ impl Writer<'_> {
     /// `node` gives the layer's output: writes it with the result rounded to u8, which is what the fused kernel gives.
     fn activated(&mut self, layer: &Layer, old: &NodeProto) -> Result<(), PrecisionError> {
         let exact = format!("{}/int8/exact", layer.name);
-        self.nodes.push(NodeProto { output: vec![exact.clone()], ..old.clone() });
+        self.nodes.push(NodeProto { name: exact.clone(), output: vec![exact.clone()], ..old.clone() });
         let codes = self.quantise(&exact, &layer.output)?;
         let value = node("DequantizeLinear", vec![codes.value, codes.scale_name, codes.zero_name], &layer.output);
         self.nodes.push(value);
