@@ -3,6 +3,8 @@
 //! A bundle is a folder with exactly these two files. The node refuses one whose ONNX file disagrees with its contract;
 //! everything a guess could get wrong (actions, sizes, thresholds) is read from here, never assumed.
 
+mod parity;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::Read,
@@ -12,6 +14,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+pub use parity::{Drift, HeatAgreement, Parity, PictureSource, ReferenceKind};
 
 /// The ONNX file's name inside a bundle.
 pub const MODEL_FILE: &str = "model.onnx";
@@ -96,6 +100,9 @@ pub struct Provenance {
     pub weights_sha256: String,
     /// The command that wrote the bundle.
     pub command: String,
+    /// How exact it is. None: nothing was compared.
+    #[serde(default)]
+    pub parity: Option<Parity>,
 }
 
 /// Why a bundle is refused. Every message names the file, what was expected and what was found.

@@ -155,6 +155,7 @@ fn contract(weights: &Weights, options: &GraphOptions, onnx: &[u8], settings: &S
             source: description.source.clone(),
             weights_sha256: sha256.clone(),
             command: settings.command.clone(),
+            parity: None,
         },
     }
 }

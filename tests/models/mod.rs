@@ -82,6 +82,7 @@ pub fn colours() -> Bundle {
             source: "test".to_owned(),
             weights_sha256: sha256_hex(b""),
             command: "test".to_owned(),
+            parity: None,
         },
     };
     contract.validate().unwrap();
