@@ -136,7 +136,6 @@ impl Export {
         bundle::room(&self.out, self.force)?;
         let weights = Weights::read(&self.weights, settings.presence)?;
         let mut bundle = bundle::build(&weights, &self.out, &settings)?;
-        let effects = if self.explain { Some(self.effects(&weights, &settings, &bundle)?) } else { None };
         if self.parity > 0 {
             let parity = self.compare(&weights, &settings, &bundle).map_err(explain_library)?;
             if !parity.holds() && !self.allow_drift {
@@ -144,6 +143,7 @@ impl Export {
             }
             bundle.contract.provenance.parity = Some(parity);
         }
+        let effects = if self.explain { Some(self.effects(&weights, &settings, &bundle)?) } else { None };
         bundle::store(&bundle, self.force)?;
         let report = ExportReport::new(&bundle, effects);
         super::print_report(self.json, &report, &report.rows())
