@@ -3,6 +3,7 @@
 //! A bundle is a folder with exactly these two files. The node refuses one whose ONNX file disagrees with its contract;
 //! everything a guess could get wrong (actions, sizes, thresholds) is read from here, never assumed.
 
+mod parity;
 mod precision;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use parity::{Drift, HeatAgreement, Parity, PictureSource, ReferenceKind};
 pub use precision::{Precision, Quantisation};
 
 /// The ONNX file's name inside a bundle.
@@ -106,6 +108,9 @@ pub struct Provenance {
     /// How it was quantised; for int8 alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantisation: Option<Quantisation>,
+    /// How exact it is. None: nothing was compared.
+    #[serde(default)]
+    pub parity: Option<Parity>,
 }
 
 /// Why a bundle is refused. Every message names the file, what was expected and what was found.

@@ -16,7 +16,7 @@ const MAX_LINES: usize = 450;
 const LAYERS: [&[&str]; 6] = [
     &["error", "affordance", "contract", "config", "onnx"],
     &["perceive", "export", "metrics"],
-    &["convert", "train"],
+    &["convert", "train", "parity"],
     &["robot"],
     &["ros"],
     &["cli", "bin"],

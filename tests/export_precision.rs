@@ -51,7 +51,7 @@ impl Bench {
     }
 
     fn export(&self, arguments: &[&str]) -> Output {
-        let fixed = ["export", "w.safetensors", "--out", "b", "--presence", "pixel"];
+        let fixed = ["export", "w.safetensors", "--out", "b", "--presence", "pixel", "--parity", "1"];
         let program = Path::new(env!("CARGO_BIN_EXE_looptrans"));
         Command::new(program).current_dir(self.folder.path()).args(fixed).args(arguments).output().unwrap()
     }
@@ -151,6 +151,9 @@ fn fp16_is_written_with_and_without_pictures() {
     let (bundle, report) = bench.exported(&["--precision", "fp16"]);
     assert_eq!(bundle.contract.provenance.precision, Precision::Fp16);
     assert!(report["precision"]["drift"].is_null());
+    // What is written tells of the bundle as it is, not of the f32 graph before.
+    let parity = bundle.contract.provenance.parity.as_ref().unwrap();
+    assert!(parity.heatmap.of_range > 1e-5 && parity.heat.unwrap().mean_sim > 0.99, "{parity:?}");
     let (_, report) = bench.exported(&["--force", "--precision", "fp16", "--calibration", "photos"]);
     assert!(report["precision"]["drift"]["sim"].as_f64().unwrap() > 0.995, "{report}");
 }

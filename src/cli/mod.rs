@@ -2,7 +2,6 @@
 
 mod convert;
 mod export;
-mod precision;
 mod predict;
 
 use std::io::{self, Write};

@@ -157,6 +157,7 @@ fn contract(weights: &Weights, options: &GraphOptions, onnx: &[u8], settings: &S
             command: settings.command.clone(),
             precision: Precision::Fp32,
             quantisation: None,
+            parity: None,
         },
     }
 }

@@ -1,5 +1,7 @@
 //! Builds an ONNX graph node by node. Every value has the name of the node or constant it comes from.
 
+use std::collections::HashSet;
+
 use ndarray::ArrayD;
 use prost::bytes::Bytes;
 
@@ -148,8 +150,10 @@ impl Graph {
         }
     }
 
-    /// The finished file.
-    pub fn into_model(self) -> ModelProto {
+    /// The finished file. Constants that no node takes are left out.
+    pub fn into_model(mut self) -> ModelProto {
+        let used: HashSet<&str> = self.proto.node.iter().flat_map(|node| &node.input).map(String::as_str).collect();
+        self.proto.initializer.retain(|constant| used.contains(constant.name.as_str()));
         let set = |(domain, version): (&str, i64)| OperatorSetIdProto { domain: domain.to_owned(), version };
         let mut opset_import = vec![set(("", OPSET))];
         if self.proto.node.iter().any(|node| node.domain == CONTRIB.0) {

@@ -84,6 +84,7 @@ pub fn colours() -> Bundle {
             command: "test".to_owned(),
             precision: Precision::Fp32,
             quantisation: None,
+            parity: None,
         },
     };
     contract.validate().unwrap();

@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Drift, Int8, Int8Settings, Judge, Pictures, PrecisionError, half::fp16, search::int8};
+use super::{HeatDrift, Int8, Int8Settings, Judge, Pictures, PrecisionError, half::fp16, search::int8};
 use crate::{
     contract::{Bundle, MODEL_FILE, Precision, Quantisation, sha256_hex},
     onnx::{self, proto::ModelProto},
@@ -25,7 +25,7 @@ pub struct Changed {
     /// The bundle, in memory.
     pub bundle: Bundle,
     /// How far its heatmaps are from those in f32. None: no pictures to measure it on, or still in f32.
-    pub drift: Option<Drift>,
+    pub drift: Option<HeatDrift>,
     /// How int8 came to be.
     pub int8: Option<Int8>,
 }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{Kind, Layer, Observations, PrecisionError};
 use crate::{
+    config::{NodeSettings, Overrides},
     contract::Size,
     perceive::{
         decode::{Limits, RgbView},
@@ -18,8 +19,6 @@ use crate::{
 
 /// More pictures than this move no range worth the time.
 pub const MAX_PICTURES: usize = 512;
-/// The node's default for `max_image_pixels`: 8K.
-const LIMITS: Limits = Limits { max_image_pixels: 33_177_600 };
 
 /// Pictures at the network's size.
 #[derive(Debug, Clone, Default)]
@@ -42,13 +41,15 @@ impl Pictures {
         let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>().map_err(io)?;
         files.retain(|file| !file.is_dir());
         files.sort();
+        let node = NodeSettings::from_overrides(&Overrides::new())?;
+        let limits = Limits { max_image_pixels: u64::from(node.max_image_pixels) };
         let mut preprocessor = Preprocessor::new(network);
         let (mut pictures, mut first) = (Self::default(), None);
         for file in &files {
             if pictures.pixels.len() == MAX_PICTURES {
                 break;
             }
-            match picture::load(file, &LIMITS) {
+            match picture::load(file, &limits) {
                 Ok(picture) => {
                     let size = Size { height: picture.height(), width: picture.width() };
                     let view = RgbView { size, data: picture.as_raw() };

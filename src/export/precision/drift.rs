@@ -18,7 +18,7 @@ use crate::{
 
 /// How far two graphs' answers are apart, over all pictures and actions.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Drift {
+pub struct HeatDrift {
     /// Mean SIM between the final heatmaps; 1 where they are equal.
     pub sim: f64,
     /// Mean KLD from the first graph's heatmaps to the second's; 0 where they are equal.
@@ -55,7 +55,7 @@ impl<'a> Judge<'a> {
     ///
     /// # Errors
     /// As [`Self::judge_on`].
-    pub fn judge(&self, onnx: &[u8]) -> Result<Drift, PrecisionError> {
+    pub fn judge(&self, onnx: &[u8]) -> Result<HeatDrift, PrecisionError> {
         self.judge_on(onnx, self.pictures.len())
     }
 
@@ -63,9 +63,9 @@ impl<'a> Judge<'a> {
     ///
     /// # Errors
     /// ONNX Runtime fails; the graph's answers have other sides or are not finite; or no reference has any heat.
-    pub fn judge_on(&self, onnx: &[u8], count: usize) -> Result<Drift, PrecisionError> {
+    pub fn judge_on(&self, onnx: &[u8], count: usize) -> Result<HeatDrift, PrecisionError> {
         let mut probe = Probe::open(onnx, &[], self.settings)?;
-        let mut sum = Drift { sim: 0.0, kld: 0.0, presence: 0.0 };
+        let mut sum = HeatDrift { sim: 0.0, kld: 0.0, presence: 0.0 };
         let mut maps = 0_u32;
         for (picture, reference) in self.pictures.iter().zip(&self.references).take(count) {
             let found = answer(&mut probe, picture)?;
@@ -85,7 +85,7 @@ impl<'a> Judge<'a> {
         if maps == 0 {
             return Err(PrecisionError::NoHeat { pictures: count.min(self.pictures.len()) });
         }
-        Ok(Drift { sim: sum.sim / f64::from(maps), kld: sum.kld / f64::from(maps), ..sum })
+        Ok(HeatDrift { sim: sum.sim / f64::from(maps), kld: sum.kld / f64::from(maps), ..sum })
     }
 
     /// Class maps [1, A, h, w] to heat [H, W] each, at the picture's size as the node makes it.

@@ -31,7 +31,7 @@ use std::path::PathBuf;
 pub use self::{
     bundle::{Change, Changed, change},
     calibrate::{MAX_PICTURES, Pictures, observe},
-    drift::{Drift, Judge},
+    drift::{HeatDrift, Judge},
     search::{Int8, Int8Settings, LayerDrift, int8},
 };
 pub use self::{
@@ -42,6 +42,7 @@ pub use self::{
     reduced_range::{ReduceRange, cpu_saturates},
 };
 use crate::{
+    config::ConfigError,
     contract::BundleError,
     metrics::MetricError,
     perceive::{FrameError, InferError, picture::PictureError},
@@ -119,6 +120,9 @@ pub enum PrecisionError {
     /// The bundle's graph does not parse, though it passed its checks.
     #[error("precision: not an ONNX file that export wrote: {0}")]
     Decode(#[from] prost::DecodeError),
+    /// The node's own limit for pictures could not be had.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A picture could not be run.
     #[error(transparent)]
     Frame(#[from] FrameError),

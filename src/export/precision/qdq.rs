@@ -110,7 +110,11 @@ impl Writer<'_> {
         let input = self.dequantised(&format!("{}/int8/input", layer.name), &codes.value, &codes);
         let (weight, bias) = self.parameters(layer, codes.scale)?;
         let new = NodeProto { input: [Some(input), Some(weight), bias].into_iter().flatten().collect(), ..old.clone() };
-        if layer.last == layer.node { self.activated(layer, &new) } else { Ok(self.nodes.push(new)) }
+        if layer.last == layer.node {
+            return self.activated(layer, &new);
+        }
+        self.nodes.push(new);
+        Ok(())
     }
 
     /// `node` gives the layer's output: writes it with the result rounded to u8, which is what the fused kernel gives.

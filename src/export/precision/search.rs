@@ -2,7 +2,7 @@
 
 use prost::Message;
 
-use super::{Drift, Judge, Kind, Layer, Observations, PrecisionError, RangeRule, calibrate::observe, layers, qdq};
+use super::{HeatDrift, Judge, Kind, Layer, Observations, PrecisionError, RangeRule, calibrate::observe, layers, qdq};
 use crate::{onnx::proto::ModelProto, perceive::infer::InferSettings};
 
 /// Pictures that each layer's own drift is measured on: one session per layer, so a few have to do.
@@ -42,9 +42,9 @@ pub struct Int8 {
     /// The graph.
     pub model: ModelProto,
     /// Its drift from the graph in f32.
-    pub drift: Drift,
+    pub drift: HeatDrift,
     /// The drift with nothing left in float by measure.
-    pub drift_of_all: Drift,
+    pub drift_of_all: HeatDrift,
     /// The rule that drifted less.
     pub rule: RangeRule,
     /// Bits of a weight.
@@ -140,8 +140,8 @@ impl Search<'_> {
     }
 
     /// All layers in int8 by the rule that drifts less, which is kept.
-    fn better_rule(&mut self) -> Result<(ModelProto, Drift), PrecisionError> {
-        let mut best: Option<(RangeRule, ModelProto, Drift)> = None;
+    fn better_rule(&mut self) -> Result<(ModelProto, HeatDrift), PrecisionError> {
+        let mut best: Option<(RangeRule, ModelProto, HeatDrift)> = None;
         for rule in RangeRule::ALL {
             self.rule = rule;
             let model = self.quantised(self.all)?;
@@ -175,8 +175,8 @@ impl Search<'_> {
     fn fewest_in_float(
         &self,
         ranked: Vec<(LayerDrift, usize)>,
-    ) -> Result<(ModelProto, Drift, Vec<LayerDrift>), PrecisionError> {
-        let attempt = |in_float: usize| -> Result<(ModelProto, Drift), PrecisionError> {
+    ) -> Result<(ModelProto, HeatDrift, Vec<LayerDrift>), PrecisionError> {
+        let attempt = |in_float: usize| -> Result<(ModelProto, HeatDrift), PrecisionError> {
             // In the graph's order, so that equal choices are equal files.
             let mut chosen: Vec<usize> = ranked.iter().skip(in_float).map(|(_, index)| *index).collect();
             chosen.sort_unstable();

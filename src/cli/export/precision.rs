@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     contract::{Bundle, Precision},
-    export::precision::{Change, Drift, Int8, Int8Settings, LayerDrift, Pictures, ReduceRange, change},
+    export::precision::{Change, HeatDrift, Int8, Int8Settings, LayerDrift, Pictures, ReduceRange, change},
     perceive::infer::InferSettings,
 };
 
@@ -56,7 +56,7 @@ enum ReduceChoice {
 pub(super) struct PrecisionReport {
     precision: Precision,
     /// From f32, on the calibration pictures.
-    drift: Option<Drift>,
+    drift: Option<HeatDrift>,
     /// Calibration files that are no pictures.
     skipped: Vec<PathBuf>,
     int8: Option<Int8Report>,
@@ -65,7 +65,7 @@ pub(super) struct PrecisionReport {
 #[derive(Debug, Serialize)]
 struct Int8Report {
     /// With nothing left in float for its drift.
-    drift_of_all: Drift,
+    drift_of_all: HeatDrift,
     layers: Vec<LayerDrift>,
 }
 
@@ -120,7 +120,7 @@ impl PrecisionReport {
     /// For people.
     pub(super) fn rows(&self) -> Vec<(&'static str, String)> {
         let mut rows = vec![("precision", self.precision.name().to_owned())];
-        if let Some(Drift { sim, kld, presence }) = self.drift {
+        if let Some(HeatDrift { sim, kld, presence }) = self.drift {
             let drift = format!("SIM {sim:.4}, KLD {kld:.2e} between heatmaps; presence within {presence:.1e}");
             rows.push(("drift", drift));
         }
