@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    config::ProviderChoice,
+    config::{NodeSettings, Overrides, ProviderChoice},
     contract::{Bundle, Parity, PresenceSource, Size},
     export::{
         bundle::{self, DEFAULT_HEAT_THRESHOLD, Settings},
@@ -20,10 +20,13 @@ use crate::{
     parity::{
         self, ParityError,
         pictures::Pictures,
-        reference::Reference,
+        reference::{Origin, Reference},
         rewrites::{self, Effect},
     },
-    perceive::infer::{InferError, InferSettings, Model},
+    perceive::{
+        decode::Limits,
+        infer::{InferError, InferSettings, Model},
+    },
 };
 use report::ExportReport;
 pub(super) use seed::SeedWeights;
@@ -137,7 +140,8 @@ impl Export {
         let weights = Weights::read(&self.weights, settings.presence)?;
         let mut bundle = bundle::build(&weights, &self.out, &settings)?;
         if self.parity > 0 {
-            let parity = self.compare(&weights, &settings, &bundle).map_err(explain_library)?;
+            let pictures = self.pictures(self.parity, bundle.contract.input)?;
+            let parity = self.compare((&weights, &settings), &bundle, &pictures).map_err(explain_library)?;
             if !parity.holds() && !self.allow_drift {
                 bail!("nothing was exported: {}. --allow-drift exports all the same", report::drift(&parity));
             }
@@ -166,18 +170,23 @@ impl Export {
         })
     }
 
-    fn pictures(&self, count: u32, size: Size) -> Result<Pictures, ParityError> {
-        match &self.pictures {
-            Some(folder) => Pictures::from_folder(folder, count as usize, size),
-            None => Ok(Pictures::drawn(count as usize, size)),
-        }
+    fn pictures(&self, count: u32, size: Size) -> anyhow::Result<Pictures> {
+        let Some(folder) = &self.pictures else { return Ok(Pictures::drawn(count as usize, size)) };
+        let node = NodeSettings::from_overrides(&Overrides::new())?;
+        let limits = Limits { max_image_pixels: u64::from(node.max_image_pixels) };
+        Ok(Pictures::from_folder(folder, count as usize, size, limits)?)
     }
 
-    fn compare(&self, weights: &Weights, settings: &Settings, bundle: &Bundle) -> Result<Parity, ParityError> {
-        let pictures = self.pictures(self.parity, bundle.contract.input)?;
+    fn compare(
+        &self,
+        (weights, settings): (&Weights, &Settings),
+        bundle: &Bundle,
+        pictures: &Pictures,
+    ) -> Result<Parity, ParityError> {
         let mut candidate = Model::load(bundle, &on_cpu())?;
-        let mut reference = Reference::best(&self.weights, weights, settings, &on_cpu())?;
-        parity::compare(&mut reference, &mut candidate, &pictures, self.tolerance)
+        let origin = Origin { weights_file: &self.weights, weights, settings };
+        let mut reference = Reference::best(origin, &on_cpu())?;
+        parity::compare(&mut reference, &mut candidate, pictures, self.tolerance)
     }
 
     fn effects(&self, weights: &Weights, settings: &Settings, bundle: &Bundle) -> anyhow::Result<Vec<Effect>> {
