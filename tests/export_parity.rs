@@ -113,8 +113,7 @@ fn a_wide_static_bundle_is_compared_on_the_user_s_pictures_and_looks_at_them() {
     assert_eq!(contract.heatmap, Size { height: 5, width: 9 });
     let parity = contract.provenance.parity.unwrap();
     assert_eq!((parity.pictures, parity.pictures_from), (2, PictureSource::Folder));
-    let json = succeed(folder.path(), &["predict", "--model", "b", "photos/a.png", "--out", "seen", "--raw", "--json"]);
-    assert!(json.contains("\"b:"), "{json}");
+    succeed(folder.path(), &["predict", "--model", "b", "photos/a.png", "--out", "seen", "--raw"]);
     let overlay = image::open(folder.path().join("seen/a.overlay.png")).unwrap();
     assert_eq!((overlay.width(), overlay.height()), (90, 50));
     let maps: ndarray::Array3<f32> = ndarray_npy::read_npy(folder.path().join("seen/a.class_maps.npy")).unwrap();

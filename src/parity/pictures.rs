@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use super::ParityError;
 use crate::{
-    config::NodeSettings,
     contract::{PictureSource, Size},
     export::seeded,
     perceive::{
@@ -29,7 +28,7 @@ pub struct Pictures {
 #[derive(Debug, Clone)]
 enum From {
     Rule { count: usize },
-    Files(Vec<PathBuf>),
+    Files { files: Vec<PathBuf>, limits: Limits },
 }
 
 impl Pictures {
@@ -42,7 +41,7 @@ impl Pictures {
     ///
     /// # Errors
     /// The folder can't be read, or has none.
-    pub fn from_folder(folder: &Path, count: usize, size: Size) -> Result<Self, ParityError> {
+    pub fn from_folder(folder: &Path, count: usize, size: Size, limits: Limits) -> Result<Self, ParityError> {
         let refuse = |source| ParityError::Folder { path: folder.to_owned(), source };
         let mut files = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(refuse)? {
@@ -58,14 +57,14 @@ impl Pictures {
         if files.is_empty() {
             return Err(ParityError::NoPictures { path: folder.to_owned() });
         }
-        Ok(Self { size, from: From::Files(files) })
+        Ok(Self { size, from: From::Files { files, limits } })
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
         match &self.from {
             From::Rule { count } => *count,
-            From::Files(files) => files.len(),
+            From::Files { files, .. } => files.len(),
         }
     }
 
@@ -73,7 +72,7 @@ impl Pictures {
     pub fn source(&self) -> PictureSource {
         match self.from {
             From::Rule { .. } => PictureSource::Drawn,
-            From::Files(_) => PictureSource::Folder,
+            From::Files { .. } => PictureSource::Folder,
         }
     }
 
@@ -82,14 +81,13 @@ impl Pictures {
         let mut preprocessor = Preprocessor::new(self.size);
         (0..self.count()).map(move |index| match &self.from {
             From::Rule { .. } => Ok(draw(index, self.size)),
-            From::Files(files) => load(&files[index], &mut preprocessor),
+            From::Files { files, limits } => load(&files[index], limits, &mut preprocessor),
         })
     }
 }
 
-fn load(file: &Path, preprocessor: &mut Preprocessor) -> Result<Vec<u8>, ParityError> {
-    let max_image_pixels = u64::from(NodeSettings::default().max_image_pixels);
-    let picture = picture::load(file, &Limits { max_image_pixels })?;
+fn load(file: &Path, limits: &Limits, preprocessor: &mut Preprocessor) -> Result<Vec<u8>, ParityError> {
+    let picture = picture::load(file, limits)?;
     let (width, height) = picture.dimensions();
     let view = RgbView { size: Size { height, width }, data: picture.as_raw() };
     Ok(preprocessor.run(view)?.to_vec())
@@ -129,6 +127,7 @@ fn half_axis(draw: f32) -> f32 {
 mod tests {
     use super::*;
 
+    const LIMITS: Limits = Limits { max_image_pixels: 1000 };
     const SIZE: Size = Size { height: 48, width: 64 };
 
     #[test]
@@ -151,13 +150,13 @@ mod tests {
         }
         std::fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
         let levels = |count| {
-            let pictures = Pictures::from_folder(folder.path(), count, SIZE).unwrap();
+            let pictures = Pictures::from_folder(folder.path(), count, SIZE, LIMITS).unwrap();
             pictures.iter().map(|picture| picture.unwrap()[3 * 48 * 64 - 1]).collect::<Vec<u8>>()
         };
         assert_eq!(levels(3), [0, 30, 60]);
         assert_eq!(levels(50).len(), 9);
         let empty = tempfile::tempdir().unwrap();
-        let error = Pictures::from_folder(empty.path(), 3, SIZE).unwrap_err().to_string();
+        let error = Pictures::from_folder(empty.path(), 3, SIZE, LIMITS).unwrap_err().to_string();
         assert!(error.contains("expected pictures"), "{error}");
     }
 }

@@ -26,36 +26,44 @@ pub enum Reference {
     PlainGraph(Box<Model>),
 }
 
+/// What a bundle was exported from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The weights file.
+    pub weights_file: &'a Path,
+    /// As it was read.
+    pub weights: &'a Weights,
+    /// What was exported of it.
+    pub settings: &'a Settings,
+}
+
 impl Reference {
     /// The best there is in this build: libtorch with the feature `train`, else the graph without rewrites.
     ///
     /// # Errors
-    /// As the one that is taken.
-    pub fn best(
-        weights_file: &Path,
-        weights: &Weights,
-        settings: &Settings,
-        infer: &InferSettings,
-    ) -> Result<Self, ParityError> {
-        #[cfg(feature = "train")]
-        {
-            let _ = infer;
-            Ok(Self::Libtorch(Box::new(Network::load(weights_file, weights, settings.graph(weights)?)?)))
-        }
-        #[cfg(not(feature = "train"))]
-        {
-            let _ = weights_file;
-            Self::plain_graph(weights, settings, infer)
-        }
+    /// libtorch can't read the file, or its tensors are not the network's.
+    #[cfg(feature = "train")]
+    pub fn best(origin: Origin<'_>, _plain_graph: &InferSettings) -> Result<Self, ParityError> {
+        let options = origin.settings.graph(origin.weights)?;
+        Ok(Self::Libtorch(Box::new(Network::load(origin.weights_file, origin.weights, options)?)))
+    }
+
+    /// The best there is in this build: libtorch with the feature `train`, else the graph without rewrites.
+    ///
+    /// # Errors
+    /// As [`Self::plain_graph`].
+    #[cfg(not(feature = "train"))]
+    pub fn best(origin: Origin<'_>, plain_graph: &InferSettings) -> Result<Self, ParityError> {
+        Self::plain_graph(origin, plain_graph)
     }
 
     /// The graph without rewrites in ONNX Runtime.
     ///
     /// # Errors
     /// The weights file holds no more of the last block than a trimmed graph takes; or ONNX Runtime can't be had.
-    pub fn plain_graph(weights: &Weights, settings: &Settings, infer: &InferSettings) -> Result<Self, ParityError> {
-        let settings = Settings { rewrites: Rewrites::none(), batch: Batch::One, ..settings.clone() };
-        let bundle = bundle::build(weights, Path::new("the graph without rewrites"), &settings)?;
+    pub fn plain_graph(origin: Origin<'_>, infer: &InferSettings) -> Result<Self, ParityError> {
+        let settings = Settings { rewrites: Rewrites::none(), batch: Batch::One, ..origin.settings.clone() };
+        let bundle = bundle::build(origin.weights, Path::new("the graph without rewrites"), &settings)?;
         Ok(Self::PlainGraph(Box::new(Model::load(&bundle, infer)?)))
     }
 

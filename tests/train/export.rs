@@ -11,7 +11,11 @@ use looptrans_ros::{
         seeded::Architecture,
         weights::Weights,
     },
-    parity::{self, pictures::Pictures, reference::Reference},
+    parity::{
+        self,
+        pictures::Pictures,
+        reference::{Origin, Reference},
+    },
     perceive::infer::{InferSettings, Model, ProviderChoice},
 };
 
@@ -28,7 +32,8 @@ fn on_cpu() -> InferSettings {
 fn compare(file: &Path, settings: &Settings, pictures: usize) -> Parity {
     let weights = Weights::read(file, settings.presence).unwrap();
     let bundle = bundle::build(&weights, Path::new("bundle"), settings).unwrap();
-    let mut reference = Reference::best(file, &weights, settings, &on_cpu()).unwrap();
+    let origin = Origin { weights_file: file, weights: &weights, settings };
+    let mut reference = Reference::best(origin, &on_cpu()).unwrap();
     assert_eq!(reference.kind(), ReferenceKind::Libtorch);
     let mut candidate = Model::load(&bundle, &on_cpu()).unwrap();
     let pictures = Pictures::drawn(pictures, bundle.contract.input);

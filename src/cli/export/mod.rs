@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    config::ProviderChoice,
+    config::{NodeSettings, Overrides, ProviderChoice},
     contract::{Bundle, Parity, Precision, PresenceSource, Size},
     export::{
         bundle::{self, DEFAULT_HEAT_THRESHOLD, Settings},
@@ -21,10 +21,13 @@ use crate::{
     parity::{
         self, ParityError,
         pictures::Pictures,
-        reference::Reference,
+        reference::{Origin, Reference},
         rewrites::{self, Effect},
     },
-    perceive::infer::{InferError, InferSettings, Model},
+    perceive::{
+        decode::Limits,
+        infer::{InferError, InferSettings, Model},
+    },
 };
 use precision::PrecisionArguments;
 use report::ExportReport;
@@ -142,18 +145,21 @@ impl Export {
         bundle::room(&self.out, self.force)?;
         let weights = Weights::read(&self.weights, settings.presence)?;
         let mut bundle = bundle::build(&weights, &self.out, &settings)?;
+        let calibration = self.precision.pictures(bundle.contract.input)?;
         if self.parity > 0 {
-            let parity = self.compare(&weights, &settings, &bundle).map_err(explain_library)?;
+            let pictures = self.pictures(self.parity, bundle.contract.input)?;
+            let parity = self.compare((&weights, &settings), &bundle, &pictures).map_err(explain_library)?;
             if !parity.holds() && !self.allow_drift {
                 bail!("nothing was exported: {}. --allow-drift exports all the same", report::drift(&parity));
             }
             bundle.contract.provenance.parity = Some(parity);
         }
         let effects = if self.explain { Some(self.effects(&weights, &settings, &bundle)?) } else { None };
-        let (mut bundle, precision) = self.precision.apply(bundle)?;
+        let (mut bundle, precision) = self.precision.apply(bundle, calibration)?;
         if self.parity > 0 && bundle.contract.provenance.precision != Precision::Fp32 {
             // The tolerance is for the f32 graph, which has kept it: what is written tells of the bundle as it is.
-            bundle.contract.provenance.parity = Some(self.compare(&weights, &settings, &bundle)?);
+            let pictures = self.pictures(self.parity, bundle.contract.input)?;
+            bundle.contract.provenance.parity = Some(self.compare((&weights, &settings), &bundle, &pictures)?);
         }
         bundle::store(&bundle, self.force)?;
         let report = ExportReport::new(&bundle, effects, &precision);
@@ -177,18 +183,23 @@ impl Export {
         })
     }
 
-    fn pictures(&self, count: u32, size: Size) -> Result<Pictures, ParityError> {
-        match &self.pictures {
-            Some(folder) => Pictures::from_folder(folder, count as usize, size),
-            None => Ok(Pictures::drawn(count as usize, size)),
-        }
+    fn pictures(&self, count: u32, size: Size) -> anyhow::Result<Pictures> {
+        let Some(folder) = &self.pictures else { return Ok(Pictures::drawn(count as usize, size)) };
+        let node = NodeSettings::from_overrides(&Overrides::new())?;
+        let limits = Limits { max_image_pixels: u64::from(node.max_image_pixels) };
+        Ok(Pictures::from_folder(folder, count as usize, size, limits)?)
     }
 
-    fn compare(&self, weights: &Weights, settings: &Settings, bundle: &Bundle) -> Result<Parity, ParityError> {
-        let pictures = self.pictures(self.parity, bundle.contract.input)?;
+    fn compare(
+        &self,
+        (weights, settings): (&Weights, &Settings),
+        bundle: &Bundle,
+        pictures: &Pictures,
+    ) -> Result<Parity, ParityError> {
         let mut candidate = Model::load(bundle, &on_cpu())?;
-        let mut reference = Reference::best(&self.weights, weights, settings, &on_cpu())?;
-        parity::compare(&mut reference, &mut candidate, &pictures, self.tolerance)
+        let origin = Origin { weights_file: &self.weights, weights, settings };
+        let mut reference = Reference::best(origin, &on_cpu())?;
+        parity::compare(&mut reference, &mut candidate, pictures, self.tolerance)
     }
 
     fn effects(&self, weights: &Weights, settings: &Settings, bundle: &Bundle) -> anyhow::Result<Vec<Effect>> {

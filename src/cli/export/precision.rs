@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::{
-    contract::{Bundle, Precision},
+    contract::{Bundle, Precision, Size},
     export::precision::{Change, HeatDrift, Int8, Int8Settings, LayerDrift, Pictures, ReduceRange, change},
     perceive::infer::InferSettings,
 };
@@ -29,7 +29,7 @@ pub(super) struct PrecisionArguments {
     #[arg(long, value_enum, default_value_t = ReduceChoice::Auto)]
     reduce_range: ReduceChoice,
     /// The least mean SIM, in [0, 1], between the final heatmaps of f32 and int8 on the calibration pictures: the layers
-    /// that drift most stay in float until it is kept.
+    /// that drift most stay in float until it is kept. Finding them takes some minutes.
     #[arg(long, value_name = "SIM", default_value_t = DEFAULT_LEAST_SIM)]
     int8_sim: f64,
 }
@@ -84,8 +84,18 @@ impl PrecisionArguments {
         Ok(())
     }
 
+    /// The calibration pictures, none if there is no folder.
+    pub(super) fn pictures(&self, network: Size) -> anyhow::Result<Pictures> {
+        let Some(folder) = &self.calibration else { return Ok(Pictures::default()) };
+        let pictures = Pictures::read(folder, network)?;
+        for file in &pictures.skipped {
+            tracing::warn!("calibration: {} is no picture, passed over", file.display());
+        }
+        Ok(pictures)
+    }
+
     /// Gives the bundle the precision that is asked for.
-    pub(super) fn apply(&self, bundle: Bundle) -> anyhow::Result<(Bundle, PrecisionReport)> {
+    pub(super) fn apply(&self, bundle: Bundle, pictures: Pictures) -> anyhow::Result<(Bundle, PrecisionReport)> {
         let precision = match self.precision {
             PrecisionChoice::Fp32 => Precision::Fp32,
             PrecisionChoice::Fp16 => Precision::Fp16,
@@ -96,13 +106,6 @@ impl PrecisionArguments {
             ReduceChoice::On => ReduceRange::On,
             ReduceChoice::Off => ReduceRange::Off,
         };
-        let pictures = match &self.calibration {
-            Some(folder) => Pictures::read(folder, bundle.contract.input)?,
-            None => Pictures::default(),
-        };
-        for file in &pictures.skipped {
-            tracing::warn!("calibration: {} is no picture, passed over", file.display());
-        }
         let settings = Int8Settings {
             weight_bits: reduce_range.weight_bits(),
             least_sim: self.int8_sim,

@@ -74,7 +74,6 @@ pub fn int8(model: &ModelProto, pictures: &[Vec<u8>], settings: &Int8Settings) -
     let judged = pictures.get(..PICTURES_PER_GRAPH).unwrap_or(pictures);
     let judge = Judge::new(&onnx, judged, &settings.infer)?;
     let (layers, too_small) = worth_it(layers, &observations);
-    let layers: Vec<(Layer, f64)> = layers;
     if layers.is_empty() {
         return Err(PrecisionError::NothingToQuantise);
     }
