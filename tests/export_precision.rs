@@ -118,6 +118,7 @@ fn int8_of_vit_small_computes_every_large_product_in_integers() {
     let count = operators_run(&bundle.onnx);
     assert_eq!((count("MatMul"), count("QLinearConv"), count("Conv")), (22, 3, 1));
     assert!(count("QGemm") >= 11 * 4 + 3, "{}", count("QGemm"));
+    assert!(bundle.onnx.len() < 30_000_000, "{} bytes, 96 MB in f32", bundle.onnx.len());
     assert!(record(&bundle).sim >= 0.95 && record(&bundle).int8_share > 0.95, "{:?}", record(&bundle));
 }
 
