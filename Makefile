@@ -16,8 +16,8 @@ test: setup ## Run every test: Rust, ROS 2 round trips, colcon build
 	$(ENV) cargo test --locked --features ros
 	$(ENV) bash tests/colcon.sh
 
-test-train: setup-train ## Test the models on libtorch against PyTorch (setup-train first takes 5 GB)
-	source scripts/env-train.sh && cargo test --locked --features train --test train
+test-train: setup setup-train ## Test the models on libtorch against PyTorch and exports (setup-train first takes 5 GB)
+	ORT_DYLIB_PATH=$$(source scripts/env.sh && echo "$$ORT_DYLIB_PATH") && export ORT_DYLIB_PATH && source scripts/env-train.sh && cargo test --locked --features train --test train
 
 lint: setup ## Check format and clippy, warnings denied
 	cargo fmt --check

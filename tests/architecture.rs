@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 7] = [
     &["error", "affordance", "contract", "config", "onnx"],
     &["perceive", "export", "metrics"],
     &["convert", "data"],
-    &["train"],
+    &["train", "parity"],
     &["robot"],
     &["ros"],
     &["cli", "bin"],

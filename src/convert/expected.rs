@@ -1,8 +1,9 @@
 //! The tensors of each known network, by published key and shape. Backbone, adapter and branches come from
-//! [`crate::export::layout`], their home; this file adds the names of LOCATE and the concept clusters of LoopTrans, [`super::wsma`] those of WSMA.
+//! [`crate::export::layout`], their home; this file adds DINO's names and the concept clusters of LoopTrans, [`super::wsma`] those of
+//! WSMA.
 
 use super::wsma;
-use crate::export::layout::{self, Sizes};
+use crate::export::layout::{self, Network, Sizes};
 
 /// A published network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -50,32 +51,24 @@ impl Kind {
 
     /// Every tensor of the network, the concept clusters ([`cluster_entries`]) aside.
     pub fn entries(self, sizes: &Sizes) -> Vec<Expected> {
+        let network = if self == Self::Locate { Network::Locate } else { Network::LoopTrans };
         let named = |entry: layout::Entry| {
             let key = match self {
                 Self::Concepts => return None,
                 Self::Wsma if !entry.key.starts_with(self.backbone()) => return None,
-                Self::Wsma => entry.key,
-                Self::LoopTrans => entry.key,
+                Self::LoopTrans | Self::Locate | Self::Wsma => entry.key,
                 Self::Dino => entry.key.strip_prefix("vit_model.")?.to_owned(),
-                Self::Locate => locate_key(entry.key),
             };
             Some(Expected { key, shape: entry.shape.iter().map(|&side| side as u64).collect() })
         };
-        let mut entries: Vec<Expected> = layout::entries(sizes).into_iter().filter_map(named).collect();
+        let mut entries: Vec<Expected> =
+            layout::network_entries(network, sizes).into_iter().filter_map(named).collect();
         if self == Self::Wsma {
             let (dim, patches) = (sizes.dim as u64, sizes.patches() as u64);
             entries.extend(wsma::entries(dim, patches, sizes.channels as u64));
         }
         entries
     }
-}
-
-/// LOCATE calls Theta_pixel's place `aff_ego_proj` and Theta_scam's `aff_exo_proj`; all else has the same name.
-fn locate_key(key: String) -> String {
-    let renamed = [("pixel_dec.", "aff_ego_proj."), ("scam.", "aff_exo_proj.")]
-        .iter()
-        .find_map(|(ours, theirs)| key.strip_prefix(ours).map(|rest| format!("{theirs}{rest}")));
-    renamed.unwrap_or(key)
 }
 
 /// A tensor that has to be there.

@@ -135,7 +135,7 @@ pub fn convert(settings: &Settings) -> Result<Report, ConvertError> {
         depth: sizes.depth,
         heads: sizes.heads,
         patch: sizes.patch,
-        side: sizes.side(),
+        side: sizes.grid * sizes.patch,
         split: recognised.split,
         noise_heads: sizes.channels.saturating_sub(recognised.actions.len()),
         concept_clusters: recognised.tensors.keys().any(|key| crate::export::layout::is_cluster(key)),

@@ -7,7 +7,7 @@ use super::{
     adapter::Adapter,
     backbone::{Backbone, Features},
     classifier::{Classifier, logits},
-    looptrans::exo_per_ego,
+    looptrans::{Maps, exo_per_ego},
     theta_pixel::ThetaPixel,
     theta_scam::ThetaScam,
     trace::{Trace, Tracer},
@@ -58,6 +58,19 @@ impl Locate {
     /// The images have another shape than [`Backbone::forward`] takes.
     pub fn class_maps(&self, image: &Tensor) -> Result<Tensor, TrainError> {
         self.eval(image, &mut Tracer::off())
+    }
+
+    /// Both branches' class maps [B, C, h, w] of the same normalised images, with running statistics: the exocentric
+    /// branch is in Theta_scam's place.
+    ///
+    /// # Errors
+    /// As [`Self::class_maps`].
+    pub fn forward(&self, image: &Tensor) -> Result<Maps, TrainError> {
+        let tracer = &mut Tracer::off();
+        let last = self.backbone.forward(image)?;
+        let features = self.features(&last, tracer);
+        let scam = self.classifier.maps(&self.exo_branch.forward(&features, false, tracer), tracer);
+        Ok(Maps { pixel: self.ego_maps(&features, false, tracer), scam })
     }
 
     /// [`Self::class_maps`], every intermediate recorded.

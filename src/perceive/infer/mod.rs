@@ -8,6 +8,8 @@
 //! choice ([`ProviderChoice`]), and what it came to is reported ([`ProviderInUse`]), never guessed.
 
 #[cfg(feature = "onnx")]
+pub mod probe;
+#[cfg(feature = "onnx")]
 mod provider;
 #[cfg(feature = "onnx")]
 mod runtime;
