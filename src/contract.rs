@@ -23,6 +23,8 @@ pub const INPUT_IMAGE: &str = "image";
 pub const OUTPUT_HEATMAP: &str = "heatmap";
 /// Output tensor: f32 [B, A] in [0, 1], how much the image affords each action at all.
 pub const OUTPUT_PRESENCE: &str = "presence";
+/// The side B of those tensors, where a graph leaves it open.
+pub const BATCH: &str = "batch";
 /// The contract format this code reads and writes.
 pub const FORMAT: u32 = 1;
 

@@ -13,6 +13,7 @@ mod adapter;
 pub mod backbone;
 mod branch;
 mod classifier;
+pub mod eager;
 pub mod locate;
 pub mod looptrans;
 mod norm;
