@@ -49,7 +49,7 @@ pub(super) struct Row {
     gmac: Option<f64>,
     /// 2 * GMAC per second.
     gflops: Option<f64>,
-    /// GFLOP/s over those of the matrix product, both medians.
+    /// GFLOP/s over those of the matrix product: the median of the ratio within a round.
     of_matrix_product: Option<f64>,
     /// Graph nodes by execution provider.
     nodes: BTreeMap<String, usize>,
@@ -108,12 +108,13 @@ impl Group {
         // Among bundles, the first one given stands in.
         let first = || rows.first().map(|row| row.times.clone());
         let (reference, fp32) = (times(REFERENCE).or_else(first), times(FP32));
-        let most = find(yardstick::NAME).and_then(|row| row.gflops);
+        let best = find(yardstick::NAME).and_then(|row| Some((row.gmac?, row.times.clone())));
         let is_model = |row: &&mut Row| row.name != yardstick::NAME;
         for row in rows.iter_mut().filter(is_model) {
             row.ratio_to_reference = reference.as_deref().map(|times| row.ratio_to(times));
             row.ratio_to_fp32 = fp32.as_deref().map(|times| row.ratio_to(times));
-            row.of_matrix_product = row.gflops.zip(most).map(|(own, most)| own / most);
+            row.of_matrix_product =
+                row.gmac.zip(best.as_ref()).map(|(own, (gmac, times))| own / gmac / row.ratio_to(times));
         }
         let rounds = rows.first().map_or(0, |row| row.times.len());
         Self { setup, batch: setup.batch, threads: setup.threads, rounds, rows }
