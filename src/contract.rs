@@ -3,6 +3,8 @@
 //! A bundle is a folder with exactly these two files. The node refuses one whose ONNX file disagrees with its contract;
 //! everything a guess could get wrong (actions, sizes, thresholds) is read from here, never assumed.
 
+mod precision;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::Read,
@@ -12,6 +14,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+pub use precision::{Precision, Quantisation};
 
 /// The ONNX file's name inside a bundle.
 pub const MODEL_FILE: &str = "model.onnx";
@@ -87,7 +91,7 @@ pub struct Presence {
 }
 
 /// How the model came to be: for people, and for reports.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// False for seeded weights: the heat means nothing.
@@ -98,6 +102,12 @@ pub struct Provenance {
     pub weights_sha256: String,
     /// The command that wrote the bundle.
     pub command: String,
+    /// What it computes in. Bundles that do not say are in f32.
+    #[serde(default)]
+    pub precision: Precision,
+    /// How it was quantised; for int8 alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantisation: Option<Quantisation>,
 }
 
 /// Why a bundle is refused. Every message names the file, what was expected and what was found.
@@ -298,6 +308,7 @@ provenance: {trained: false, source: a rule, weights_sha256: '', command: none}
         let contract = parse(YAML).unwrap();
         assert_eq!(contract.input, Size { height: 56, width: 64 });
         assert_eq!(contract.model_id(), "toy:0123456789ab");
+        assert_eq!(contract.provenance.precision, Precision::Fp32, "a bundle from before this was written down");
         assert_eq!(parse(&serde_yaml::to_string(&contract).unwrap()), Ok(contract));
     }
 

@@ -2,7 +2,11 @@
 //! what was found, in which file.
 
 use crate::{
-    config::ConfigError, contract::BundleError, convert::ConvertError, export::ExportError, perceive::InferError,
+    config::ConfigError,
+    contract::BundleError,
+    convert::ConvertError,
+    export::{ExportError, precision::PrecisionError},
+    perceive::InferError,
 };
 
 /// What can stop a program at start-up. Errors of a single frame are [`crate::perceive::FrameError`]: they reject that
@@ -25,4 +29,7 @@ pub enum Error {
     /// Weights could not be turned into a model bundle.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A graph could not be given another precision.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
 }

@@ -6,13 +6,14 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::precision::{PrecisionArguments, PrecisionReport};
 use crate::{
     affordance::VOCABULARIES,
     contract::{ModelContract, PresenceSource},
     export::{
         bundle::{self, DEFAULT_HEAT_THRESHOLD, Settings},
         seeded::{self, Architecture},
-        weights::Description,
+        weights::{Description, Weights},
     },
 };
 
@@ -44,6 +45,7 @@ pub(super) struct SeedWeights {
   looptrans export weights.safetensors --out models/agd20k
   looptrans export weights.safetensors --out models/kitchen --affordances cut_with,hold,open
   looptrans export weights.safetensors --out models/agd20k --presence pixel --force
+  looptrans export weights.safetensors --out models/fast --precision int8 --calibration photos
 
 The weights file is safetensors with the keys of a LoopTrans checkpoint (vit_model.*, aff_proj.*, pixel_dec.*,
 scam.*, aff_fc.*) and, under the metadata key \"looptrans\", JSON like
@@ -66,6 +68,8 @@ pub(super) struct Export {
     /// The model's name; the weights file's if not given.
     #[arg(long)]
     name: Option<String>,
+    #[command(flatten)]
+    precision: PrecisionArguments,
     /// Replace a bundle that is already there.
     #[arg(long)]
     force: bool,
@@ -104,6 +108,7 @@ struct ExportReport<'a> {
     bundle: &'a Path,
     model_id: String,
     contract: &'a ModelContract,
+    precision: &'a PrecisionReport,
 }
 
 impl SeedWeights {
@@ -138,23 +143,28 @@ impl Export {
             force: self.force,
             ..Settings::new(&name, self.presence.into())
         };
-        let contract = bundle::write(&self.weights, &self.out, &settings)?;
+        self.precision.check()?;
+        // Before the long work.
+        bundle::room(&self.out, self.force)?;
+        let weights = Weights::read(&self.weights, settings.presence)?;
+        let built = bundle::build(&weights, &self.out, &settings)?;
+        let (bundle, precision) = self.precision.apply(built)?;
+        bundle::store(&bundle, self.force)?;
+        let contract = bundle.contract;
         let (input, maps, actions) = (contract.input, contract.heatmap, &contract.actions);
-        let report = ExportReport { bundle: &self.out, model_id: contract.model_id(), contract: &contract };
-        super::print_report(
-            self.json,
-            &report,
-            &[
-                ("bundle", self.out.display().to_string()),
-                ("model", report.model_id.clone()),
-                ("input", format!("{}x{} (height x width), RGB, 8 bit", input.height, input.width)),
-                ("heatmap", format!("{}x{} cells", maps.height, maps.width)),
-                ("actions", format!("{}: {}", actions.len(), actions.join(" "))),
-                ("presence", format!("{:?}", contract.presence.source).to_lowercase()),
-                ("trained", if contract.provenance.trained { "yes" } else { "no" }.to_owned()),
-                ("source", contract.provenance.source.clone()),
-            ],
-        )
+        let model_id = contract.model_id();
+        let report = ExportReport { bundle: &self.out, model_id, contract: &contract, precision: &precision };
+        let rows = [
+            ("bundle", self.out.display().to_string()),
+            ("model", report.model_id.clone()),
+            ("input", format!("{}x{} (height x width), RGB, 8 bit", input.height, input.width)),
+            ("heatmap", format!("{}x{} cells", maps.height, maps.width)),
+            ("actions", format!("{}: {}", actions.len(), actions.join(" "))),
+            ("presence", format!("{:?}", contract.presence.source).to_lowercase()),
+            ("trained", if contract.provenance.trained { "yes" } else { "no" }.to_owned()),
+            ("source", contract.provenance.source.clone()),
+        ];
+        super::print_report(self.json, &report, &[&rows[..], &precision.rows()].concat())
     }
 }
 

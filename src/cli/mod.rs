@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod export;
+mod precision;
 mod predict;
 
 use std::io::{self, Write};

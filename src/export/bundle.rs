@@ -10,8 +10,8 @@ use prost::Message;
 
 use super::{ExportError, graph::Batch, recipe::GraphOptions, rewrites::Rewrites, theta_pixel, weights::Weights};
 use crate::contract::{
-    Bundle, BundleError, CONTRACT_FILE, FORMAT, MODEL_FILE, ModelContract, Presence, PresenceSource, Provenance, Size,
-    sha256_hex,
+    Bundle, BundleError, CONTRACT_FILE, FORMAT, MODEL_FILE, ModelContract, Precision, Presence, PresenceSource,
+    Provenance, Size, sha256_hex,
 };
 
 /// The heat threshold written into a contract where the exporter is told no other.
@@ -155,6 +155,8 @@ fn contract(weights: &Weights, options: &GraphOptions, onnx: &[u8], settings: &S
             source: description.source.clone(),
             weights_sha256: sha256.clone(),
             command: settings.command.clone(),
+            precision: Precision::Fp32,
+            quantisation: None,
         },
     }
 }

@@ -14,6 +14,7 @@ pub mod heads;
 pub mod layers;
 pub mod layout;
 pub mod positions;
+pub mod precision;
 pub mod recipe;
 pub mod rewrites;
 pub mod seeded;

@@ -8,8 +8,8 @@ use std::path::Path;
 use looptrans_ros::{
     affordance::AGD20K_SEEN,
     contract::{
-        Bundle, FORMAT, INPUT_IMAGE, ModelContract, OUTPUT_HEATMAP, OUTPUT_PRESENCE, Presence, PresenceSource,
-        Provenance, Size, sha256_hex,
+        Bundle, FORMAT, INPUT_IMAGE, ModelContract, OUTPUT_HEATMAP, OUTPUT_PRESENCE, Precision, Presence,
+        PresenceSource, Provenance, Size, sha256_hex,
     },
     export::{
         bundle,
@@ -82,6 +82,8 @@ pub fn colours() -> Bundle {
             source: "test".to_owned(),
             weights_sha256: sha256_hex(b""),
             command: "test".to_owned(),
+            precision: Precision::Fp32,
+            quantisation: None,
         },
     };
     contract.validate().unwrap();

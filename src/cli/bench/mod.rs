@@ -31,8 +31,8 @@ use variants::{Built, Source};
 /// Measure how long the model takes on this machine, by precision, input size, batch and threads.
 ///
 /// From a weights file, every variant is built in memory: the reference graph, which computes the network as it is
-/// written, the last block and all; and the exported ones. Bundles are measured as they are. Without either, seeded
-/// weights serve: how long a model takes does not depend on its numbers.
+/// written, the last block and all; and the exported ones. Bundles are measured as they are, beside what is built for
+/// their size. Without either, seeded weights serve: how long a model takes does not depend on its numbers.
 ///
 /// All variants of one size, batch and thread count take turns, one run each per round, so that whatever else the machine
 /// does hits all of them alike. A ratio is the median over the rounds of the ratio within a round.
@@ -40,6 +40,7 @@ use variants::{Built, Source};
 #[command(after_help = "Examples:
   looptrans bench
   looptrans bench weights.safetensors --size 224 --threads 2 --seconds 60
+  looptrans bench weights.safetensors int8_bundle --size 224
   looptrans bench bundle other_bundle --batch 1,4 --json
   looptrans bench --arch vit_base_16 --size 224,448 --out bench.json
 
@@ -92,8 +93,7 @@ pub(super) struct Bench {
 /// One size, batch and thread count.
 #[derive(Debug, Clone, Copy)]
 struct Setup {
-    /// None: each bundle's own.
-    size: Option<Size>,
+    size: Size,
     batch: usize,
     threads: usize,
 }
@@ -149,19 +149,15 @@ impl Bench {
         Ok(vec![Source::open(&path, self.presence.into())?])
     }
 
-    /// Every combination. Bundles have one size each, and stand in a group of their own.
+    /// Every combination, in order. A bundle takes part where its size is measured; its size is measured in any case.
     fn setups(&self, sources: &[Source]) -> Vec<Setup> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut threads = if self.threads.is_empty() { vec![1, cores] } else { self.threads.clone() };
         threads.dedup();
-        let square = |&side: &u32| Some(Size { height: side, width: side });
-        let mut sizes: Vec<Option<Size>> = Vec::new();
-        if sources.iter().any(|source| matches!(source, Source::Weights(..))) {
-            sizes.extend(self.sizes.iter().map(square));
-        }
-        if sources.iter().any(|source| matches!(source, Source::Bundle(_))) {
-            sizes.push(None);
-        }
+        let asked: Vec<Size> = self.sizes.iter().map(|&side| Size { height: side, width: side }).collect();
+        let mut sizes: Vec<Size> = sources.iter().flat_map(|source| source.sizes(&asked)).collect();
+        sizes.sort_by_key(|size| (u64::from(size.height) * u64::from(size.width), size.height));
+        sizes.dedup();
         let mut setups = Vec::new();
         for size in sizes {
             for &batch in &self.batches {
@@ -215,11 +211,8 @@ impl Bench {
 
 impl std::fmt::Display for Setup {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { size, batch, threads } = self;
-        match size {
-            Some(Size { height, width }) => write!(f, "{height}x{width}")?,
-            None => write!(f, "bundles")?,
-        }
+        let Self { size: Size { height, width }, batch, threads } = self;
+        write!(f, "{height}x{width}")?;
         write!(f, ", batch {batch}, {threads} thread{}", if *threads == 1 { "" } else { "s" })
     }
 }

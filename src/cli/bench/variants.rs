@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::{
-    contract::{Bundle, PresenceSource, Size},
+    contract::{Bundle, Precision, PresenceSource, Size},
     export::{
-        ExportError,
         bundle::{self, Settings},
+        precision::{Change, Int8Settings, Pictures, ReduceRange, change},
         rewrites::Rewrites,
         weights::Weights,
     },
+    perceive::infer::InferSettings,
 };
 
 /// The row that the others are compared with.
@@ -22,17 +23,32 @@ pub(super) const FP32: &str = "fp32";
 /// One way to build a model from weights.
 struct Variant {
     name: &'static str,
-    build: fn(&Weights, Settings) -> Result<Bundle, ExportError>,
+    rewrites: fn() -> Rewrites,
+    precision: Precision,
 }
 
-/// All of them: a new one is a line here.
-const VARIANTS: [Variant; 2] = [
-    Variant { name: REFERENCE, build: |weights, settings| build(weights, Rewrites::none(), settings) },
-    Variant { name: FP32, build: |weights, settings| build(weights, Rewrites::default(), settings) },
+/// All of them: a new one is a line here. Int8 is not among them, for its layers are chosen on pictures of the user's own:
+/// a bundle of it is measured beside them.
+const VARIANTS: [Variant; 3] = [
+    Variant { name: REFERENCE, rewrites: Rewrites::none, precision: Precision::Fp32 },
+    Variant { name: FP32, rewrites: Rewrites::standard, precision: Precision::Fp32 },
+    Variant { name: "fp16", rewrites: Rewrites::standard, precision: Precision::Fp16 },
 ];
 
-fn build(weights: &Weights, rewrites: Rewrites, settings: Settings) -> Result<Bundle, ExportError> {
-    bundle::build(weights, Path::new(&settings.name), &Settings { rewrites, ..settings.clone() })
+impl Variant {
+    fn build(&self, weights: &Weights, presence: PresenceSource, size: Size) -> anyhow::Result<Built> {
+        let settings =
+            Settings { input: Some(size), rewrites: (self.rewrites)(), ..Settings::new(self.name, presence) };
+        let bundle = bundle::build(weights, Path::new(self.name), &settings)?;
+        // Without pictures nothing is calibrated or compared: of these settings none counts.
+        let unused = Int8Settings {
+            weight_bits: ReduceRange::Auto.weight_bits(),
+            least_sim: 0.0,
+            infer: InferSettings::default(),
+        };
+        let asked = Change { precision: self.precision, pictures: &Pictures::default(), settings: &unused };
+        Ok(Built { name: self.name.to_owned(), bundle: change(bundle, &asked)?.bundle })
+    }
 }
 
 /// A model in memory.
@@ -57,24 +73,30 @@ impl Source {
         Ok(Self::Weights(path.to_owned(), Box::new(Weights::read(path, presence)?), presence))
     }
 
-    /// All models of this source at this size; None: at their own, for bundles.
-    pub fn build(&self, size: Option<Size>) -> anyhow::Result<Vec<Built>> {
-        match (self, size) {
-            (Self::Weights(path, weights, presence), Some(size)) => VARIANTS
-                .iter()
-                .map(|variant| {
-                    let settings = Settings { input: Some(size), ..Settings::new(variant.name, *presence) };
-                    let bundle = (variant.build)(weights, settings)
-                        .with_context(|| format!("{} of {}", variant.name, path.display()))?;
-                    Ok(Built { name: variant.name.to_owned(), bundle })
-                })
-                .collect(),
-            (Self::Bundle(bundle), None) => {
+    /// The sizes it comes in; `asked` are those for weights.
+    pub fn sizes(&self, asked: &[Size]) -> Vec<Size> {
+        match self {
+            Self::Weights(..) => asked.to_vec(),
+            Self::Bundle(bundle) => vec![bundle.contract.input],
+        }
+    }
+
+    /// All models of this source at this size.
+    pub fn build(&self, size: Size) -> anyhow::Result<Vec<Built>> {
+        match self {
+            Self::Weights(path, weights, presence) => {
+                let build = |variant: &Variant| {
+                    let built = variant.build(weights, *presence, size);
+                    built.with_context(|| format!("{} of {}", variant.name, path.display()))
+                };
+                VARIANTS.iter().map(build).collect()
+            }
+            Self::Bundle(bundle) if bundle.contract.input == size => {
                 let Bundle { folder, contract, onnx } = bundle;
                 let bundle = Bundle { folder: folder.clone(), contract: contract.clone(), onnx: onnx.clone() };
                 Ok(vec![Built { name: folder.display().to_string(), bundle }])
             }
-            _ => Ok(Vec::new()),
+            Self::Bundle(_) => Ok(Vec::new()),
         }
     }
 
@@ -84,16 +106,16 @@ impl Source {
         use super::measure::{Contestant, Engine};
         use crate::train::eager::{Eager, EagerSettings};
 
-        let (Self::Weights(path, weights, _), Some(size)) = (self, setup.size) else { return Ok(None) };
+        let Self::Weights(path, weights, _) = self else { return Ok(None) };
         let Weights { network, sizes, .. } = weights.as_ref();
         let settings = EagerSettings {
             network: *network,
             sizes: *sizes,
-            input: size,
+            input: setup.size,
             pictures: setup.batch,
             threads: setup.threads,
         };
         let eager = Eager::load(path, &settings)?;
-        Ok(Some(Contestant::new("libtorch eager", size, Engine::Libtorch(Box::new(eager)))))
+        Ok(Some(Contestant::new("libtorch eager", setup.size, Engine::Libtorch(Box::new(eager)))))
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn bundle() -> Bundle {
             source: NAME.to_owned(),
             weights_sha256: sha256_hex(b""),
             command: "looptrans bench".to_owned(),
+            ..Provenance::default()
         },
     };
     Bundle { folder: Path::new(NAME).to_owned(), contract, onnx }

@@ -18,6 +18,8 @@ mod model;
 #[cfg(feature = "onnx")]
 mod options;
 #[cfg(feature = "onnx")]
+pub mod probe;
+#[cfg(feature = "onnx")]
 mod profile;
 #[cfg(feature = "onnx")]
 mod provider;
