@@ -61,14 +61,14 @@ pub(super) struct Built {
 pub(super) enum Source {
     /// The file, what is in it, and where presence shall come from.
     Weights(PathBuf, Box<Weights>, PresenceSource),
-    Bundle(Bundle),
+    Bundle(Box<Bundle>),
 }
 
 impl Source {
     /// A folder is a bundle, a file has weights.
     pub fn open(path: &Path, presence: PresenceSource) -> anyhow::Result<Self> {
         if path.is_dir() {
-            return Ok(Self::Bundle(Bundle::load(path)?));
+            return Ok(Self::Bundle(Box::new(Bundle::load(path)?)));
         }
         Ok(Self::Weights(path.to_owned(), Box::new(Weights::read(path, presence)?), presence))
     }
@@ -92,7 +92,7 @@ impl Source {
                 VARIANTS.iter().map(build).collect()
             }
             Self::Bundle(bundle) if bundle.contract.input == size => {
-                let Bundle { folder, contract, onnx } = bundle;
+                let Bundle { folder, contract, onnx } = bundle.as_ref();
                 let bundle = Bundle { folder: folder.clone(), contract: contract.clone(), onnx: onnx.clone() };
                 Ok(vec![Built { name: folder.display().to_string(), bundle }])
             }
