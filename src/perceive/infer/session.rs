@@ -39,7 +39,7 @@ impl Opening<'_> {
         for (name, value) in options::session(settings) {
             builder = builder.with_config_entry(name, value)?;
         }
-        // Engines and recorded graphs are made for one shape. The CPU is no faster for knowing it (measured).
+        // Engines and recorded graphs are made for one shape. One thread of a CPU is no faster for knowing it.
         if matches!(self.choice, ProviderChoice::TensorRt | ProviderChoice::Cuda) {
             builder = builder.with_dimension_override(BATCH, self.pictures as i64)?;
         }
