@@ -29,6 +29,8 @@ pub const INPUT_IMAGE: &str = "image";
 pub const OUTPUT_HEATMAP: &str = "heatmap";
 /// Output tensor: f32 [B, A] in [0, 1], how much the image affords each action at all.
 pub const OUTPUT_PRESENCE: &str = "presence";
+/// The side B of those tensors, where a graph leaves it open.
+pub const BATCH: &str = "batch";
 /// The contract format this code reads and writes.
 pub const FORMAT: u32 = 1;
 
@@ -91,7 +93,7 @@ pub struct Presence {
 }
 
 /// How the model came to be: for people, and for reports.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// False for seeded weights: the heat means nothing.

@@ -5,16 +5,17 @@ use std::collections::HashSet;
 use ndarray::ArrayD;
 use prost::bytes::Bytes;
 
-use crate::onnx::{
-    FLOAT, INT64, IR_VERSION, OPSET,
-    proto::{
-        AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-        TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+use crate::{
+    contract::BATCH,
+    onnx::{
+        FLOAT, INT64, IR_VERSION, OPSET,
+        proto::{
+            AttributeProto, Dimension, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+            TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+        },
     },
 };
 
-/// The name of the side that varies.
-const BATCH: &str = "batch";
 /// ONNX Runtime's own operators, and the version of their set.
 const CONTRIB: (&str, i64) = ("com.microsoft", 1);
 

@@ -16,6 +16,7 @@ pub mod backbone;
 mod branch;
 mod classifier;
 pub mod concepts;
+pub mod eager;
 pub mod inference;
 pub mod locate;
 pub mod locate_parts;

@@ -121,7 +121,7 @@ pub(super) struct Export {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum PresenceChoice {
+pub(super) enum PresenceChoice {
     /// The shared branch's class scores, which the classification loss trains.
     Scam,
     /// Theta_pixel's own class scores: no further work per image.
