@@ -2,33 +2,27 @@
 
 use std::path::Path;
 
-use tch::{Device, Kind, Tensor, nn::VarStore};
+use tch::{Device, Kind, Tensor};
 
-use super::{TrainError, locate::Locate, looptrans::LoopTrans, weights};
+use super::{TrainError, network::Network};
 use crate::{
     contract::Size,
-    export::layout::{Network, Sizes},
+    export::layout::{self, Sizes},
 };
 
 /// A network with its weights and pictures to run it on.
 #[derive(Debug)]
 pub struct Eager {
-    model: Model,
+    network: Network,
     /// f32 [B, 3, H, W]
     images: Tensor,
-}
-
-#[derive(Debug)]
-enum Model {
-    LoopTrans(Box<LoopTrans>),
-    Locate(Box<Locate>),
 }
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]
 pub struct EagerSettings {
     /// Whose weights they are.
-    pub network: Network,
+    pub network: layout::Network,
     /// Their sizes.
     pub sizes: Sizes,
     /// The pictures' size in pixels, multiples of the patch.
@@ -43,19 +37,13 @@ impl Eager {
     /// Reads the weights file of a whole checkpoint.
     ///
     /// # Errors
-    /// As [`weights::load`].
+    /// As [`super::weights::load`].
     pub fn load(path: &Path, settings: &EagerSettings) -> Result<Self, TrainError> {
         let EagerSettings { network, sizes, input, pictures, threads } = settings;
-        let parameters = VarStore::new(Device::Cpu);
-        let root = parameters.root();
-        let model = match network {
-            Network::LoopTrans => Model::LoopTrans(Box::new(LoopTrans::new(&root, sizes))),
-            Network::Locate => Model::Locate(Box::new(Locate::new(&root, sizes))),
-        };
-        weights::load(&parameters, path, "")?;
+        let network = Network::load(path, *network, sizes)?;
         tch::set_num_threads(i32::try_from(*threads).unwrap_or(i32::MAX));
         let sides = [*pictures as i64, 3, i64::from(input.height), i64::from(input.width)];
-        Ok(Self { model, images: Tensor::zeros(sides, (Kind::Float, Device::Cpu)) })
+        Ok(Self { network, images: Tensor::zeros(sides, (Kind::Float, Device::Cpu)) })
     }
 
     /// Runs the network once, without a trace for gradients; the last block's attention and MLP are computed as the
@@ -64,9 +52,6 @@ impl Eager {
     /// # Errors
     /// The pictures are no whole number of patches.
     pub fn run(&self) -> Result<Tensor, TrainError> {
-        tch::no_grad(|| match &self.model {
-            Model::LoopTrans(model) => model.class_maps(&self.images),
-            Model::Locate(model) => model.class_maps(&self.images),
-        })
+        tch::no_grad(|| self.network.class_maps(&self.images))
     }
 }

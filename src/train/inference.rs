@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use tch::{Device, Kind, Tensor, nn::VarStore};
+use tch::{Kind, Tensor};
 
-use super::{TrainError, classifier::logits, locate::Locate, looptrans::LoopTrans, looptrans::Maps, weights};
+use super::{TrainError, classifier::logits, looptrans::Maps, network};
 use crate::{
     contract::PresenceSource,
     export::{
-        layout,
         recipe::GraphOptions,
         vit::{IMAGENET_MEAN, IMAGENET_STD},
         weights::Weights,
@@ -18,14 +17,8 @@ use crate::{
 /// A loaded network and what is asked of it.
 #[derive(Debug)]
 pub struct Network {
-    model: Model,
+    network: network::Network,
     options: GraphOptions,
-}
-
-#[derive(Debug)]
-enum Model {
-    LoopTrans(LoopTrans),
-    Locate(Locate),
 }
 
 impl Network {
@@ -34,14 +27,8 @@ impl Network {
     /// # Errors
     /// libtorch can't read it, or the tensors are not the network's.
     pub fn load(path: &Path, weights: &Weights, options: GraphOptions) -> Result<Self, TrainError> {
-        let parameters = VarStore::new(Device::Cpu);
-        let root = parameters.root();
-        let model = match weights.network {
-            layout::Network::LoopTrans => Model::LoopTrans(LoopTrans::new(&root, &weights.sizes)),
-            layout::Network::Locate => Model::Locate(Locate::new(&root, &weights.sizes)),
-        };
-        weights::load(&parameters, path, "")?;
-        Ok(Self { model, options })
+        let network = network::Network::load(path, weights.network, &weights.sizes)?;
+        Ok(Self { network, options })
     }
 
     /// u8 [H, W, 3] RGB at the options' size -> class maps f32 [A, h, w] and presence f32 [A], row by row.
@@ -56,10 +43,7 @@ impl Network {
         }
         tch::no_grad(|| {
             let image = normalised(&Tensor::from_slice(picture).reshape([1, height, width, 3]));
-            let Maps { pixel, scam } = match &self.model {
-                Model::LoopTrans(model) => model.forward(&image)?,
-                Model::Locate(model) => model.forward(&image)?,
-            };
+            let Maps { pixel, scam } = self.network.forward(&image)?;
             let scored = match self.options.presence {
                 PresenceSource::Pixel => &pixel,
                 PresenceSource::Scam => &scam,

@@ -68,7 +68,7 @@ impl Locate {
     pub fn forward(&self, image: &Tensor) -> Result<Maps, TrainError> {
         let tracer = &mut Tracer::off();
         let last = self.backbone.forward(image)?;
-        let features = self.features(&last, tracer);
+        let features = self.features(&last.features(), tracer);
         let scam = self.classifier.maps(&self.exo_branch.forward(&features, false, tracer), tracer);
         Ok(Maps { pixel: self.ego_maps(&features, false, tracer), scam })
     }

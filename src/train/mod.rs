@@ -23,6 +23,7 @@ pub mod locate_parts;
 pub mod looptrans;
 pub mod loss_report;
 pub mod losses;
+mod network;
 mod norm;
 mod shape;
 mod tensor;
