@@ -60,7 +60,7 @@ fn every_size_batch_and_thread_count_is_a_group_with_the_reference_in_it() {
     for group in groups {
         let reference = row(group, "reference");
         assert_eq!(reference["ratio_to_reference"], 1.0);
-        for name in ["reference", "fp32", "fp16", "matrix product"] {
+        for name in ["reference", "fp32", "fp16", "int8", "matrix product"] {
             let row = row(group, name);
             assert!(row["p10_ms"].as_f64() <= row["median_ms"].as_f64(), "{row}");
             assert!(row["median_ms"].as_f64() <= row["p90_ms"].as_f64(), "{row}");
@@ -106,7 +106,7 @@ fn weights_files_and_bundles_are_measured_and_the_report_is_kept() {
     let kept = json(&fs::read_to_string(at.join("bench.json")).unwrap());
     let groups = kept["groups"].as_array().unwrap();
     assert_eq!(groups.len(), 2);
-    assert_eq!(groups[1]["rows"].as_array().unwrap().len(), 4, "no bundle is of that size: {}", groups[1]);
+    assert_eq!(groups[1]["rows"].as_array().unwrap().len(), 5, "no bundle is of that size: {}", groups[1]);
     for name in ["a", "b"] {
         assert!(row(&groups[0], name)["ratio_to_reference"].as_f64().unwrap() > 0.0);
     }
@@ -114,7 +114,7 @@ fn weights_files_and_bundles_are_measured_and_the_report_is_kept() {
     let group = &serde_json::from_str::<Value>(&json).unwrap()["groups"][0];
     assert_eq!(row(group, "a")["ratio_to_reference"], 1.0, "the first bundle stands in for the reference");
     assert_eq!(row(group, "b")["ratio_to_fp32"], Value::Null);
-    for name in ["reference", "fp32", "fp16", "matrix product", "a ", "b "] {
+    for name in ["reference", "fp32", "fp16", "int8", "matrix product", "a ", "b "] {
         assert!(table.contains(name), "{name}: {table}");
     }
     let message = fail(at, &arguments);
