@@ -1,6 +1,8 @@
 //! One error for the whole library, a variant per stage. Each stage's own type holds the evidence: what was expected,
 //! what was found, in which file.
 
+#[cfg(feature = "onnx")]
+use crate::parity::ParityError;
 use crate::{
     config::ConfigError, contract::BundleError, convert::ConvertError, export::ExportError, perceive::InferError,
 };
@@ -25,4 +27,8 @@ pub enum Error {
     /// Weights could not be turned into a model bundle.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A bundle could not be compared with its weights.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Parity(#[from] ParityError),
 }
