@@ -314,6 +314,7 @@ provenance: {trained: false, source: a rule, weights_sha256: '', command: none}
         assert_eq!(contract.input, Size { height: 56, width: 64 });
         assert_eq!(contract.model_id(), "toy:0123456789ab");
         assert_eq!(contract.provenance.precision, Precision::Fp32, "a bundle from before this was written down");
+        assert_eq!(contract.provenance.parity, None, "a bundle from before anything was compared");
         assert_eq!(parse(&serde_yaml::to_string(&contract).unwrap()), Ok(contract));
     }
 

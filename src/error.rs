@@ -1,6 +1,8 @@
 //! One error for the whole library, a variant per stage. Each stage's own type holds the evidence: what was expected,
 //! what was found, in which file.
 
+#[cfg(feature = "onnx")]
+use crate::parity::ParityError;
 use crate::{
     config::ConfigError,
     contract::BundleError,
@@ -32,4 +34,8 @@ pub enum Error {
     /// A graph could not be given another precision.
     #[error(transparent)]
     Precision(#[from] PrecisionError),
+    /// A bundle could not be compared with its weights.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Parity(#[from] ParityError),
 }

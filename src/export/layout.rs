@@ -190,22 +190,32 @@ impl List {
 mod tests {
     use super::*;
 
+    /// Tiny, small, base with patches of 16, then of 8: (dim, patch, grid) and millions of parameters as published (the
+    /// tiny one as DeiT's, without its classifier).
     #[test]
-    fn a_small_vit_has_the_published_number_of_tensors() {
-        let sizes = Sizes {
-            dim: 384,
-            depth: 12,
-            heads: 6,
-            patch: 16,
-            grid: 14,
-            block_hidden: 1536,
-            adapter_hidden: 1536,
-            channels: 51,
-        };
-        let entries = entries(&sizes);
-        let backbone: Vec<_> = entries.iter().filter(|e| e.key.starts_with("vit_model.")).collect();
-        assert_eq!(backbone.len(), 150);
-        let parameters: usize = backbone.iter().map(|e| e.shape.iter().product::<usize>()).sum();
-        assert_eq!(parameters, 21_665_664, "21.67 M as published");
+    fn every_vit_has_the_published_number_of_tensors_and_parameters() {
+        for (dim, patch, grid, parameters) in [
+            (192, 16, 14, 5_524_416),
+            (384, 16, 14, 21_665_664),
+            (768, 16, 14, 85_798_656),
+            (384, 8, 28, 21_670_272),
+            (768, 8, 28, 85_807_872),
+        ] {
+            let hidden = 4 * dim;
+            let sizes = Sizes {
+                dim,
+                depth: 12,
+                heads: dim / 64,
+                patch,
+                grid,
+                block_hidden: hidden,
+                adapter_hidden: hidden,
+                channels: 51,
+            };
+            let entries = entries(&sizes);
+            let backbone: Vec<_> = entries.iter().filter(|e| e.key.starts_with("vit_model.")).collect();
+            assert_eq!(backbone.len(), 150);
+            assert_eq!(backbone.iter().map(|e| e.shape.iter().product::<usize>()).sum::<usize>(), parameters, "{dim}");
+        }
     }
 }

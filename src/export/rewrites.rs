@@ -24,8 +24,8 @@ pub enum Rewrite {
     CutNoise = 1 << 6,
     /// No class maps of actions that were not asked for.
     CutActions = 1 << 7,
-    /// Attention as one operator of ONNX Runtime's own (com.microsoft.MultiHeadAttention). Not in the last block, whose
-    /// attention is not built ([`Self::Trim`]) or is not worth it.
+    /// Attention as one operator of ONNX Runtime's own (com.microsoft.MultiHeadAttention), behind three products. Not in
+    /// the last block: trimmed it has no attention, and whole it is there to show what trimming saves.
     FusedAttention = 1 << 8,
 }
 
