@@ -7,6 +7,7 @@
 #![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+mod eager;
 mod golden;
 mod loading;
 mod parity;
