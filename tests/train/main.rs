@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod concepts;
+mod eager;
 mod export;
 #[path = "../export_support/mod.rs"]
 mod export_support;
