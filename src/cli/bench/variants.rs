@@ -52,7 +52,8 @@ impl Variant {
         };
         let mut pictures = Pictures::default();
         if self.precision == Precision::Int8 {
-            pictures.pixels = parity::pictures::Pictures::drawn(CALIBRATION_PICTURES, size).iter().collect::<Result<_, _>>()?;
+            pictures.pixels =
+                parity::pictures::Pictures::drawn(CALIBRATION_PICTURES, size).iter().collect::<Result<_, _>>()?;
         }
         let asked = Change { precision: self.precision, pictures: &pictures, settings: &int8 };
         Ok(Built { name: self.name.to_owned(), bundle: change(bundle, &asked)?.bundle })
