@@ -3,6 +3,7 @@
 mod bench;
 mod convert;
 mod data;
+mod eval;
 mod export;
 #[cfg(feature = "train")]
 mod losses;
@@ -25,6 +26,7 @@ pub struct Cli {
 enum Command {
     Convert(convert::Convert),
     Data(data::Data),
+    Eval(eval::Eval),
     SeedWeights(export::SeedWeights),
     Export(export::Export),
     Predict(predict::Predict),
@@ -41,6 +43,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Convert(arguments) => arguments.run(),
         Command::Data(arguments) => arguments.run(),
+        Command::Eval(arguments) => arguments.run(),
         Command::SeedWeights(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
         Command::Predict(arguments) => arguments.run(),

@@ -5,13 +5,14 @@
 //! <root>/<split>/testset/{egocentric,GT}/<affordance>/<object>/<name>.{jpg,png}
 //!
 //! index (which pictures there are) -> sampling (which of them make one sample) -> augment (their pixels)
-//!                                  -> truth (a test item's ground truth)
+//!                                  -> truth (a test item's ground truth) -> evaluation (scores)
 //! ```
 //!
 //! The order of everything is that of sorted names, so that the same folder gives the same data on every machine.
 
 pub mod augment;
 mod check;
+pub mod evaluation;
 pub mod index;
 pub mod sampling;
 pub mod truth;
