@@ -23,5 +23,6 @@ pub mod onnx;
 pub mod perceive;
 pub mod robot;
 pub mod ros;
+pub mod synth;
 #[cfg(feature = "train")]
 pub mod train;

@@ -4,6 +4,7 @@ mod convert;
 mod data;
 mod export;
 mod predict;
+mod synth;
 
 use std::io::{self, Write};
 
@@ -22,6 +23,7 @@ pub struct Cli {
 enum Command {
     Convert(convert::Convert),
     Data(data::Data),
+    Synth(synth::Synth),
     SeedWeights(export::SeedWeights),
     Export(export::Export),
     Predict(predict::Predict),
@@ -35,6 +37,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Convert(arguments) => arguments.run(),
         Command::Data(arguments) => arguments.run(),
+        Command::Synth(arguments) => arguments.run(),
         Command::SeedWeights(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
         Command::Predict(arguments) => arguments.run(),

@@ -12,6 +12,9 @@ use crate::affordance::VOCABULARIES;
 /// What AGD20K's files end in; others in a folder are passed over.
 const PICTURE_ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
 
+/// In a split's folder: its affordances in class order, one per line. Not in the published datasets.
+pub const CLASS_LIST_FILE: &str = "affordances.txt";
+
 /// One split of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
