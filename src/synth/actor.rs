@@ -40,7 +40,7 @@ impl Occlusion {
 }
 
 /// The least share that counts as full; actors grow until they hide it.
-const FULL_SHARE: f32 = 0.93;
+const FULL_SHARE: f32 = 0.9;
 
 /// Where the part lies on the canvas, in canvas pixels.
 struct Extent {
@@ -88,7 +88,13 @@ impl Actor {
             retreat = if across.dot(towards) < 0.0 { across * -1.0 } else { across };
         }
         let retreat = p(retreat.x * jitter.x - retreat.y * jitter.y, retreat.x * jitter.y + retreat.y * jitter.x);
-        let retreat = if affordance == Affordance::SitOn { p(chance.range(-0.25, 0.25), -1.0).unit() } else { retreat };
+        // People stand up from seats, and take their mouth off a rim, in their own ways.
+        let retreat = match affordance {
+            Affordance::SitOn => p(chance.range(-0.25, 0.25), -1.0).unit(),
+            Affordance::DrinkWith => p(chance.sign(), chance.range(-0.6, -0.2)).unit(),
+            _ => retreat,
+        };
+        let mirrored = chance.happens(0.5);
         Self {
             affordance,
             pose: HandPose::of_action(affordance, chance),
@@ -96,7 +102,8 @@ impl Actor {
             retreat,
             extent,
             patient: paint::body(chance),
-            mirrored: chance.happens(0.5),
+            // A face looks at what it drinks from.
+            mirrored: if affordance == Affordance::DrinkWith { retreat.x < 0.0 } else { mirrored },
             side,
         }
     }
@@ -107,8 +114,8 @@ impl Actor {
         while size < 3.0 && hidden(&self.cast(size, 0.0).groups, points) < FULL_SHARE {
             size *= 1.1;
         }
-        let step = self.side / 100.0;
-        let shares = (0_u8..90).map(|steps| {
+        let step = self.side / 80.0;
+        let shares = (0_u8..70).map(|steps| {
             let away = f32::from(steps) * step;
             (away, hidden(&self.cast(size, away).groups, points))
         });
@@ -116,7 +123,9 @@ impl Actor {
             Occlusion::Full => 0.0,
             Occlusion::Partial => {
                 let gap = |share: f32| (share - 0.5).abs();
-                shares.fold((0.0, 9.0), |best, (away, share)| if gap(share) < best.1 { (away, gap(share)) } else { best }).0
+                shares
+                    .fold((0.0, 9.0), |best, (away, share)| if gap(share) < best.1 { (away, gap(share)) } else { best })
+                    .0
             }
             Occlusion::None => {
                 // Once it hides nothing, and not only in between: two hands may pass over a ring.
@@ -130,36 +139,46 @@ impl Actor {
     fn cast(&self, size: f32, away: f32) -> Act {
         let shift = self.retreat * away;
         let Extent { centre, axis, half_length, half_width } = self.extent;
-        let upright = Frame::new(centre + shift, p(1.0, 0.0), half_length.max(half_width) * size, self.mirrored);
-        let long = Frame::new(centre + shift, axis, half_length.max(half_width) * size, self.mirrored);
-        let patient = match self.affordance {
-            Affordance::CutWith => Some(Placed { pieces: self.loaf(), frame: long }),
-            Affordance::Hit => Some(Placed { pieces: self.ball(), frame: upright }),
-            Affordance::Stir => Some(Placed { pieces: self.pot(), frame: upright }),
-            Affordance::Pour => Some(Placed { pieces: self.cup(), frame: upright }),
-            Affordance::DrinkWith => Some(Placed { pieces: self.face(), frame: upright }),
-            Affordance::SitOn => Some(Placed { pieces: self.sitter(), frame: upright }),
-            _ => None,
+        let scale = half_length.max(half_width) * size;
+        let flip = if self.mirrored { -1.0 } else { 1.0 };
+        let upright = Frame::new(centre + shift, p(1.0, 0.0), scale, false).stretched(flip, 1.0);
+        let long = Frame::new(centre + shift, axis, scale, self.mirrored);
+        let (pieces, frame) = match self.affordance {
+            Affordance::CutWith => (self.loaf(), long),
+            Affordance::Hit => (self.ball(), upright),
+            Affordance::Stir => (self.pot(), upright),
+            Affordance::Pour => (self.cup(), upright),
+            Affordance::DrinkWith => (self.face(), upright),
+            Affordance::SitOn => return self.sitters(size, shift),
+            _ => return self.hands(size, shift),
         };
-        let Some(patient) = patient else {
-            return self.hands(size, shift);
-        };
-        let reach = half_length.max(half_width) * size * 0.8;
-        let hand_at = match self.affordance {
-            Affordance::SitOn => patient.frame.place(p(0.75, 0.1)),
-            _ => centre + shift + self.retreat * reach,
-        };
+        let hand_at = centre + shift + self.retreat * (scale * 0.8);
         let unit = (half_length * 0.45).clamp(0.045 * self.side, 0.075 * self.side);
         let hand = self.hand(hand_at, unit);
-        Act { groups: vec![patient, hand], hand_at }
+        Act { groups: vec![Placed { pieces, frame }, hand], hand_at }
+    }
+
+    /// Someone on a seat, or two on a long one, with a hand on the knee.
+    fn sitters(&self, size: f32, shift: P) -> Act {
+        let Extent { centre, axis, half_length, half_width } = self.extent;
+        let (apart, scale) =
+            if half_length > 4.5 * half_width { (half_length * 0.5, half_length * 0.56) } else { (0.0, half_length) };
+        let places = if apart > 0.0 { vec![-apart, apart] } else { vec![0.0] };
+        let frame = |along: f32| Frame::new(centre + shift + axis * along, p(1.0, 0.0), scale * size, false);
+        let tall = (half_width / scale).clamp(0.3, 1.0);
+        let mut groups: Vec<Placed> =
+            places.iter().map(|along| Placed { pieces: self.sitter(tall), frame: frame(*along) }).collect();
+        let hand_at = frame(places[0]).place(p(0.6, 0.2));
+        groups.push(self.hand(hand_at, (scale * size * 0.22).min(0.06 * self.side)));
+        Act { groups, hand_at }
     }
 
     /// One hand on the part, or two on a long one.
     fn hands(&self, size: f32, shift: P) -> Act {
         let Extent { centre, axis, half_length, half_width } = self.extent;
-        let unit = (half_length * 0.75).max(half_width * 0.9).clamp(0.05 * self.side, 0.085 * self.side) * size;
+        let unit = (half_length * 0.75).max(half_width * 0.9).clamp(0.05 * self.side, 0.075 * self.side) * size;
         let apart = half_length - 0.7 * unit;
-        let places = if apart > 0.55 * unit { vec![-apart, apart] } else { vec![0.0] };
+        let places = if apart > 0.7 * unit { vec![-apart, apart] } else { vec![0.0] };
         // The palm's middle, not the wrist, is on the part.
         let at = |along: f32| centre + shift + axis * along + self.retreat * (0.1 * unit);
         let groups = places.iter().map(|along| self.hand(at(*along), unit)).collect();
@@ -201,7 +220,8 @@ impl Actor {
     fn loaf(&self) -> Vec<Piece> {
         let tall = (self.extent.half_width / self.extent.half_length * 1.15).clamp(0.45, 1.1);
         let crust = Paint::new(Material::Leather, hex(0xd09a55), hex(0xa86f33), self.patient.seed).bevel(0.35);
-        let mut pieces = vec![plain(Shape::Box { centre: p(0.0, 0.0), half: p(1.05, tall), rounding: tall * 0.8 }, crust)];
+        let mut pieces =
+            vec![plain(Shape::Box { centre: p(0.0, 0.0), half: p(1.05, tall), rounding: tall * 0.8 }, crust)];
         for x in [-0.5, 0.0, 0.5] {
             let cut = Shape::Rod { from: p(x - 0.1, -tall * 0.5), to: p(x + 0.1, tall * 0.5), radii: (0.05, 0.05) };
             pieces.push(plain(cut, Paint::mark(hex(0xf0d9a8))));
@@ -212,7 +232,8 @@ impl Actor {
     fn ball(&self) -> Vec<Piece> {
         let surface = Paint { bevel: 0.8, ..self.patient };
         let seam = Paint::mark(times(self.patient.base, 0.5));
-        let arc = |x: f32| Shape::Line { points: super::shape::curve(p(x, -0.7), p(x * 0.2, 0.0), p(x, 0.7)), radius: 0.03 };
+        let arc =
+            |x: f32| Shape::Line { points: super::shape::curve(p(x, -0.7), p(x * 0.2, 0.0), p(x, 0.7)), radius: 0.03 };
         vec![plain(disc(0.95), surface), plain(arc(-0.6), seam), plain(arc(0.6), seam)]
     }
 
@@ -226,7 +247,10 @@ impl Actor {
         let points = vec![p(-0.95, -0.95), p(0.95, -0.95), p(0.75, 1.1), p(-0.75, 1.1)];
         let rim = Shape::Ellipse { centre: p(0.0, -0.95), radii: p(1.0, 0.22) };
         let surface = Paint { bevel: 0.5, ..self.patient };
-        vec![plain(Shape::Polygon { points, rounding: 0.06 }, surface), plain(rim, Paint::mark(times(surface.base, 0.6)))]
+        vec![
+            plain(Shape::Polygon { points, rounding: 0.06 }, surface),
+            plain(rim, Paint::mark(times(surface.base, 0.6))),
+        ]
     }
 
     fn face(&self) -> Vec<Piece> {
@@ -234,7 +258,7 @@ impl Actor {
         let oval = |x, y, rx, ry| Shape::Ellipse { centre: p(x, y), radii: p(rx, ry) };
         let dark = Paint::mark(hex(0x2a2020));
         vec![
-            plain(Shape::Rod { from: p(0.9, 0.6), to: p(2.2, 2.6), radii: (0.5, 1.2) }, shirt),
+            plain(Shape::Rod { from: p(0.75, 0.75), to: p(2.9, 2.1), radii: (0.5, 1.2) }, shirt),
             plain(oval(0.35, -0.3, 1.15, 1.2), hair),
             plain(oval(0.0, 0.05, 1.0, 1.1), skin.bevel(0.5)),
             plain(oval(0.95, 0.1, 0.2, 0.28), skin),
@@ -244,11 +268,10 @@ impl Actor {
         ]
     }
 
-    fn sitter(&self) -> Vec<Piece> {
+    fn sitter(&self, tall: f32) -> Vec<Piece> {
         let Looks { skin, hair, shirt, trousers } = self.looks;
         let rod = |from, to, radii| Shape::Rod { from, to, radii };
         let oval = |x, y, rx, ry| Shape::Ellipse { centre: p(x, y), radii: p(rx, ry) };
-        let tall = (self.extent.half_width / self.extent.half_length).clamp(0.3, 1.0);
         let shoe = Paint::new(Material::Leather, hex(0x33302e), hex(0x1a1817), 1);
         let mut pieces = vec![plain(oval(0.0, -2.55, 0.46, 0.5), hair), plain(oval(0.03, -2.42, 0.38, 0.44), skin)];
         for x in [-0.62, 0.62] {
@@ -256,7 +279,8 @@ impl Actor {
             pieces.push(plain(oval(x * 1.2, 1.85, 0.3, 0.16), shoe));
         }
         pieces.push(plain(oval(0.0, 0.0, 1.1, 0.28 + tall), trousers));
-        let torso = Shape::Polygon { points: vec![p(-0.6, -1.7), p(0.6, -1.7), p(0.65, -0.1), p(-0.65, -0.1)], rounding: 0.25 };
+        let torso =
+            Shape::Polygon { points: vec![p(-0.6, -1.7), p(0.6, -1.7), p(0.65, -0.1), p(-0.65, -0.1)], rounding: 0.25 };
         pieces.push(plain(torso, shirt));
         pieces
     }

@@ -23,8 +23,7 @@ pub enum Setting {
 }
 
 impl Setting {
-    const ALL: [Self; 6] =
-        [Self::Kitchen, Self::Workshop, Self::Outdoors, Self::Room, Self::Street, Self::Office];
+    const ALL: [Self; 6] = [Self::Kitchen, Self::Workshop, Self::Outdoors, Self::Room, Self::Street, Self::Office];
 
     /// Any.
     pub(super) fn any(chance: &mut Chance) -> Self {
@@ -116,7 +115,8 @@ impl Surface {
     fn new(texture: Texture, chance: &mut Chance) -> Self {
         let (saturation, brightness) = (chance.range(0.05, 0.35), chance.range(0.55, 0.92));
         let soft = any_hue(chance, saturation, brightness);
-        let woods = chance.pick([(0xc99563, 0x8d5a30), (0x8a6a4c, 0x5b4331), (0xdab98a, 0xb08a58), (0xa9a29a, 0x77706a)]);
+        let woods =
+            chance.pick([(0xc99563, 0x8d5a30), (0x8a6a4c, 0x5b4331), (0xdab98a, 0xb08a58), (0xa9a29a, 0x77706a)]);
         let bricks = chance.pick([(0xa9573f, 0xc9bcae), (0xb98b6a, 0xd8d0c4), (0x8c8580, 0xb9b4ae)]);
         let grasses = chance.pick([(0x6fa04a, 0x4a7a32), (0x88a85a, 0x5f8040), (0x5d8c48, 0x3c6a30)]);
         let skies = chance.pick([(0x9cc4e8, 0xe6eef4), (0xb7cbd8, 0xdfe6ea), (0x7fb2e0, 0xf2f2ee)]);

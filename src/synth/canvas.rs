@@ -64,10 +64,9 @@ impl Canvas {
         Self { side, pixels, mask: vec![0.0; side * side], light }
     }
 
-    /// An empty one of the same size.
+    /// One of the same size for masks only: without pixels, on which drawing takes no time for colours.
     pub(super) fn blank(&self) -> Self {
-        let count = self.pixels.len();
-        Self { side: self.side, pixels: vec![[0.0; 3]; count], mask: vec![0.0; count], light: self.light }
+        Self { side: self.side, pixels: Vec::new(), mask: vec![0.0; self.mask.len()], light: self.light }
     }
 
     /// Draws a group; pieces of `wanted` go into the mask, others hide it.
@@ -89,9 +88,11 @@ impl Canvas {
                 if covered <= 0.0 {
                     continue;
                 }
-                let colour = self.lit(piece, frame, at, distance);
                 let index = y * self.side + x;
-                self.pixels[index] = mix(self.pixels[index], colour, covered * opacity);
+                if !self.pixels.is_empty() {
+                    let colour = self.lit(piece, frame, at, distance);
+                    self.pixels[index] = mix(self.pixels[index], colour, covered * opacity);
+                }
                 let kept = self.mask[index] * (1.0 - covered);
                 self.mask[index] = if in_mask { kept + covered } else { kept };
             }

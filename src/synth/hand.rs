@@ -72,7 +72,7 @@ pub(super) fn hand(pose: HandPose, looks: &Looks, length: f32) -> Vec<Piece> {
     let mut drawing = Drawing { pieces: Vec::new(), skin: looks.skin };
     drawing.rod(p(-length, 0.0), p(-0.7, 0.0), (0.72, 0.5));
     let cuff = p(-1.9, 0.0);
-    let sleeve = Shape::Rod { from: p(-length - 1.0, 0.0), to: cuff, radii: (0.95, 0.66) };
+    let sleeve = Shape::Rod { from: p(-length - 1.0, 0.0), to: cuff, radii: (0.82, 0.64) };
     drawing.add(sleeve, looks.shirt);
     let band = Shape::Box { centre: cuff + p(0.52, 0.0), half: p(0.14, 0.68), rounding: 0.1 };
     drawing.add(band, Paint { base: times(looks.shirt.base, 0.8), second: looks.shirt.base, ..looks.shirt }.bevel(0.1));

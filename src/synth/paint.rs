@@ -19,11 +19,7 @@ pub(super) fn times(colour: Rgb, factor: f32) -> Rgb {
 
 /// Six hexadecimal digits.
 pub(super) const fn hex(colour: u32) -> Rgb {
-    [
-        ((colour >> 16) & 255) as f32 / 255.0,
-        ((colour >> 8) & 255) as f32 / 255.0,
-        (colour & 255) as f32 / 255.0,
-    ]
+    [((colour >> 16) & 255) as f32 / 255.0, ((colour >> 8) & 255) as f32 / 255.0, (colour & 255) as f32 / 255.0]
 }
 
 /// What a surface is made of.

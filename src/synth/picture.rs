@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How many of the part's pixels occlusion is settled on.
-const POINTS: usize = 260;
+const POINTS: usize = 160;
 
 /// Which picture of the set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

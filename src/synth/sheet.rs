@@ -24,7 +24,14 @@ const INK: [u8; 3] = [48, 48, 48];
 
 /// Draws the sheet. Columns: alone; about to act; half hidden; hidden; a test picture with its ground truth.
 pub fn sheet(seed: u64) -> RgbImage {
-    let rows = (KINDS.len() as u32).div_ceil(BLOCKS);
+    let mut sheet = of_kinds(seed, &KINDS);
+    // 16 levels of each colour: a third of the bytes as PNG, and hardly another look at this size.
+    sheet.iter_mut().for_each(|level| *level = (*level >> 4) * 17);
+    sheet
+}
+
+fn of_kinds(seed: u64, kinds: &[Kind]) -> RgbImage {
+    let rows = (kinds.len() as u32).div_ceil(BLOCKS);
     let (block, row) = (COLUMNS * (CELL + GAP) + 4 * GAP, STRIP + CELL + GAP);
     let mut sheet = RgbImage::from_pixel(BLOCKS * block - 3 * GAP, STRIP + rows * row, Rgb(PAPER));
     for left in (0..BLOCKS).map(|index| index * block + GAP) {
@@ -33,7 +40,7 @@ pub fn sheet(seed: u64) -> RgbImage {
             letters(&mut sheet, (left + column * (CELL + GAP), 0), title);
         }
     }
-    for (index, kind) in KINDS.iter().enumerate() {
+    for (index, kind) in kinds.iter().enumerate() {
         let affordance = kind.affordances[index % kind.affordances.len()];
         let (left, top) = (index as u32 / rows * block + GAP, STRIP + index as u32 % rows * row);
         let note = if kind.held_out { ", held out" } else { "" };
@@ -83,6 +90,27 @@ fn letters(sheet: &mut RgbImage, (left, top): (u32, u32), text: &str) {
                 let blend = |c: usize| (u32::from(pixel.0[c]) * (255 - dark) + u32::from(INK[c]) * dark) / 255;
                 pixel.0 = [0, 1, 2].map(|c| blend(c) as u8);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_object_has_five_pictures_and_its_truth_glows() {
+        let sheet = of_kinds(1, &KINDS[..2]);
+        assert_eq!(sheet.dimensions(), (2 * COLUMNS * (CELL + GAP) + 5 * GAP, 2 * STRIP + CELL + GAP));
+        let block = COLUMNS * (CELL + GAP) + 4 * GAP;
+        for cell in 0..2 * COLUMNS {
+            let (left, top) = (cell / COLUMNS * block + GAP + cell % COLUMNS * (CELL + GAP), 2 * STRIP);
+            let pixels = (0..CELL * CELL).map(|index| *sheet.get_pixel(left + index % CELL, top + index / CELL));
+            let colours: std::collections::HashSet<Rgb<u8>> = pixels.clone().collect();
+            assert!(colours.len() > 500, "cell {cell} has {} colours", colours.len());
+            let hot = pixels.filter(|pixel| pixel.0[0] > 200 && pixel.0[2] < 80).count();
+            let is_truth = cell % COLUMNS == COLUMNS - 1;
+            assert!(!is_truth || hot > 20, "cell {cell}: {hot} hot pixels");
         }
     }
 }

@@ -132,7 +132,8 @@ impl Stretch {
                 }
             }),
             Affordance::CutWith => {
-                let corners = (0..=8_u8).map(|step| self.at(f32::from(step) / 8.0, if step % 2 == 0 { 0.6 } else { -0.1 }));
+                let corners =
+                    (0..=8_u8).map(|step| self.at(f32::from(step) / 8.0, if step % 2 == 0 { 0.6 } else { -0.1 }));
                 let corners: Vec<P> = corners.collect();
                 sketch.line(corners, 0.11 * self.unit, Paint::mark(self.ink));
             }
@@ -159,7 +160,8 @@ impl Stretch {
                 .for_each(|side| self.rod(sketch, self.at(0.15, side), self.at(0.85, side), 0.12)),
             Affordance::DrinkWith => steps(4).for_each(|t| {
                 let (side, end) = (self.across * 0.55, self.along * 0.09);
-                let points = [self.at(t, 0.0) - side, self.at(t, 0.0) + end, self.at(t, 0.0) + side, self.at(t, 0.0) - end];
+                let points =
+                    [self.at(t, 0.0) - side, self.at(t, 0.0) + end, self.at(t, 0.0) + side, self.at(t, 0.0) - end];
                 sketch.add(Shape::Polygon { points: points.to_vec(), rounding: 0.0 }, Paint::mark(self.ink));
             }),
         }

@@ -72,7 +72,16 @@ pub(super) fn chair(s: &mut Sketch<'_>) {
     s.marks(p(-wide, seat - rise + deep * 0.5), p(wide, seat - rise + deep * 0.5), deep * 0.8);
     s.part(SitOn);
     let cushion = paint::part(s.chance).bevel(0.08);
-    s.polygon(&[(-wide * 0.86, seat - 0.1), (wide * 0.86, seat - 0.1), (wide * 1.12, seat + 0.12), (-wide * 1.12, seat + 0.12)], 0.06, cushion);
+    s.polygon(
+        &[
+            (-wide * 0.86, seat - 0.1),
+            (wide * 0.86, seat - 0.1),
+            (wide * 1.12, seat + 0.12),
+            (-wide * 1.12, seat + 0.12),
+        ],
+        0.06,
+        cushion,
+    );
     s.marks(p(-wide, seat + 0.01), p(wide, seat + 0.01), 0.12);
 }
 
@@ -112,7 +121,16 @@ pub(super) fn handbag(s: &mut Sketch<'_>) {
     arch(s, (p(-x, top + 0.05), p(0.0, top - rise), p(x, top + 0.05)), 0.075);
     s.rest();
     s.polygon(&[(slant - wide, top), (wide - slant, top), (wide, 0.4 + high), (-wide, 0.4 + high)], 0.07, surface);
-    s.polygon(&[(slant - wide, top - 0.02), (wide - slant, top - 0.02), (wide * 0.7, top + high * 0.75), (-wide * 0.7, top + high * 0.75)], 0.05, surface.bevel(0.05));
+    s.polygon(
+        &[
+            (slant - wide, top - 0.02),
+            (wide - slant, top - 0.02),
+            (wide * 0.7, top + high * 0.75),
+            (-wide * 0.7, top + high * 0.75),
+        ],
+        0.05,
+        surface.bevel(0.05),
+    );
     s.part(Open);
     let clasp = paint::part(s.chance).bevel(0.06);
     let half = p(s.range(0.17, 0.23), 0.14);
@@ -135,7 +153,16 @@ pub(super) fn watering_can(s: &mut Sketch<'_>) {
     s.polygon(&[(-0.5, -0.18), (-0.66, -0.02), (tip.x - 0.16, tip.y + 0.1), (tip.x + 0.16, tip.y - 0.14)], 0.05, spout);
     s.marks(p(-0.55, -0.08), tip, 0.13);
     s.rest();
-    s.polygon(&[(0.3 - wide * 0.85, 0.4 - high), (0.3 + wide * 0.85, 0.4 - high), (0.3 + wide, 0.4 + high), (0.3 - wide, 0.4 + high)], 0.05, surface);
+    s.polygon(
+        &[
+            (0.3 - wide * 0.85, 0.4 - high),
+            (0.3 + wide * 0.85, 0.4 - high),
+            (0.3 + wide, 0.4 + high),
+            (0.3 - wide, 0.4 + high),
+        ],
+        0.05,
+        surface,
+    );
     s.ellipse(p(0.3, 0.4 - high), p(wide * 0.88, 0.1), Paint::mark(times(surface.base, 0.4)));
 }
 
@@ -147,14 +174,27 @@ pub(super) fn basket(s: &mut Sketch<'_>) {
     let rise = s.range(1.5, 1.8);
     arch(s, (p(-wide * 0.85, 0.4 - high), p(0.0, 0.4 - high - rise), p(wide * 0.85, 0.4 - high)), 0.075);
     s.rest();
-    s.polygon(&[(-wide, 0.42 - high), (wide, 0.42 - high), (wide * 0.8, 0.45 + high), (-wide * 0.8, 0.45 + high)], 0.06, wicker);
+    s.polygon(
+        &[(-wide, 0.42 - high), (wide, 0.42 - high), (wide * 0.8, 0.45 + high), (-wide * 0.8, 0.45 + high)],
+        0.06,
+        wicker,
+    );
     for row in 0..3_u8 {
         let y = 0.45 - high * 0.4 + f32::from(row) * high * 0.45;
         s.rod(p(-wide * 0.85, y), p(wide * 0.85, y), (0.02, 0.02), Paint::mark(times(hex(dark), 0.8)));
     }
     s.part(Open);
     let lid = paint::part(s.chance).bevel(0.08);
-    s.polygon(&[(-wide * 0.98, 0.36 - high), (wide * 0.98, 0.36 - high), (wide * 0.8, 0.16 - high), (-wide * 0.8, 0.16 - high)], 0.06, lid);
+    s.polygon(
+        &[
+            (-wide * 0.98, 0.36 - high),
+            (wide * 0.98, 0.36 - high),
+            (wide * 0.8, 0.16 - high),
+            (-wide * 0.8, 0.16 - high),
+        ],
+        0.06,
+        lid,
+    );
     s.marks(p(-wide * 0.8, 0.26 - high), p(wide * 0.8, 0.26 - high), 0.12);
 }
 
@@ -172,6 +212,10 @@ pub(super) fn bench(s: &mut Sketch<'_>) {
     s.marks(p(-wide * 0.8, seat - rise + 0.08), p(wide * 0.8, seat - rise + 0.08), 0.13);
     s.part(SitOn);
     let plank = paint::part(s.chance).bevel(0.06);
-    s.polygon(&[(-wide * 0.9, seat - 0.08), (wide * 0.9, seat - 0.08), (wide, seat + 0.12), (-wide, seat + 0.12)], 0.04, plank);
+    s.polygon(
+        &[(-wide * 0.9, seat - 0.08), (wide * 0.9, seat - 0.08), (wide, seat + 0.12), (-wide, seat + 0.12)],
+        0.04,
+        plank,
+    );
     s.marks(p(-wide * 0.85, seat + 0.02), p(wide * 0.85, seat + 0.02), 0.11);
 }

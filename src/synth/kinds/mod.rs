@@ -5,9 +5,7 @@ mod tools;
 mod vessels;
 
 use super::{
-    affordance::Affordance::{
-        self, Carry, CutWith, DrinkWith, Hit, Hold, Open, Pour, Press, Push, SitOn, Stir, Swing,
-    },
+    affordance::Affordance::{self, Carry, CutWith, DrinkWith, Hit, Hold, Open, Pour, Press, Push, SitOn, Stir, Swing},
     canvas::Piece,
     chance::Chance,
     sketch::Sketch,

@@ -20,7 +20,15 @@ pub(super) fn knife(s: &mut Sketch<'_>) {
     let steel = paint::metal(s.chance).bevel(0.05);
     s.part(CutWith);
     s.polygon(
-        &[(-0.08, -back), (0.6, -back), (0.85, -back * 0.7), (1.02, tip), (0.8, belly * 0.6), (0.5, belly * 0.95), (-0.08, belly)],
+        &[
+            (-0.08, -back),
+            (0.6, -back),
+            (0.85, -back * 0.7),
+            (1.02, tip),
+            (0.8, belly * 0.6),
+            (0.5, belly * 0.95),
+            (-0.08, belly),
+        ],
         0.0,
         steel,
     );
@@ -40,7 +48,16 @@ pub(super) fn scissors(s: &mut Sketch<'_>) {
     for side in [-1.0, 1.0] {
         s.part(CutWith);
         let tip = p(length, side * open);
-        s.polygon(&[(-0.1, -0.07 * side), (tip.x, tip.y - 0.02 * side), (tip.x - 0.12, tip.y + 0.07 * side), (0.05, 0.13 * side)], 0.01, steel);
+        s.polygon(
+            &[
+                (-0.1, -0.07 * side),
+                (tip.x, tip.y - 0.02 * side),
+                (tip.x - 0.12, tip.y + 0.07 * side),
+                (0.05, 0.13 * side),
+            ],
+            0.01,
+            steel,
+        );
         s.marks(p(0.1, 0.06 * side), p(tip.x * 0.85, tip.y * 0.8), 0.08);
         s.part(Hold);
         let bow = p(-0.72, -side * (0.27 + open * 0.5));
@@ -113,7 +130,8 @@ pub(super) fn spoon(s: &mut Sketch<'_>) {
     s.rod(p(-0.2, 0.0), p(0.5, 0.0), (thick * 0.7, thick * 0.8), surface);
     s.part(Stir);
     s.ellipse(p(0.68, 0.0), p(0.34, wide), surface);
-    let hollow = Paint { base: paint::times(surface.base, 0.84), second: paint::times(surface.second, 0.84), ..surface };
+    let hollow =
+        Paint { base: paint::times(surface.base, 0.84), second: paint::times(surface.second, 0.84), ..surface };
     s.ellipse(p(0.7, 0.0), p(0.25, wide * 0.72), hollow.bevel(0.02));
     s.marks(p(0.45, 0.0), p(0.93, 0.0), wide * 0.55);
     s.part(Hold);
@@ -182,7 +200,8 @@ pub(super) fn ladle(s: &mut Sketch<'_>) {
     s.line(curve(p(-0.3, -0.2), p(0.35, -0.25), p(0.5, -0.02)), thick, surface);
     s.part(Stir);
     s.ellipse(p(0.66, 0.12), p(0.32, deep), surface);
-    let hollow = Paint { base: paint::times(surface.base, 0.75), second: paint::times(surface.second, 0.75), ..surface };
+    let hollow =
+        Paint { base: paint::times(surface.base, 0.75), second: paint::times(surface.second, 0.75), ..surface };
     s.ellipse(p(0.66, 0.05), p(0.26, deep * 0.66), hollow.bevel(0.02));
     s.marks(p(0.42, 0.1), p(0.9, 0.1), deep * 0.5);
     s.part(Hold);
@@ -198,6 +217,10 @@ pub(super) fn golf_club(s: &mut Sketch<'_>) {
     grip(s, p(-1.1, 0.0), p(-0.35, 0.0), (thin * 2.1, thin * 1.6));
     s.part(Hit);
     let surface = paint::part(s.chance).bevel(0.1);
-    s.polygon(&[(0.86, -0.06), (1.02, -0.04), (1.12, head), (1.0, head + 0.16), (0.76, head + 0.1), (0.84, 0.1)], 0.04, surface);
+    s.polygon(
+        &[(0.86, -0.06), (1.02, -0.04), (1.12, head), (1.0, head + 0.16), (0.76, head + 0.1), (0.84, 0.1)],
+        0.04,
+        surface,
+    );
     s.marks(p(0.93, 0.06), p(0.97, head + 0.1), 0.11);
 }

@@ -29,11 +29,7 @@ pub(super) fn mug(s: &mut Sketch<'_>) {
     let surface = paint::body(s.chance).bevel(0.34);
     s.part(Hold);
     let out = s.range(0.5, 0.68);
-    loop_handle(
-        s,
-        (p(wide - 0.12, -high * 0.62), p(wide + out * 1.7, -0.1), p(wide - taper - 0.1, high * 0.6)),
-        0.085,
-    );
+    loop_handle(s, (p(wide - 0.12, -high * 0.62), p(wide + out * 1.7, -0.1), p(wide - taper - 0.1, high * 0.6)), 0.085);
     s.rest();
     s.polygon(&[(-wide, -high), (wide, -high), (wide - taper, high), (taper - wide, high)], 0.05, surface);
     s.part(DrinkWith);
@@ -68,7 +64,18 @@ pub(super) fn bottle(s: &mut Sketch<'_>) {
     let neck = s.range(0.1, 0.13);
     let glass = Paint { material: Material::Glazed, ..paint::body(s.chance) }.bevel(0.2);
     s.rest();
-    s.polygon(&[(-wide, 0.95), (-wide, shoulder), (-neck, shoulder - 0.32), (neck, shoulder - 0.32), (wide, shoulder), (wide, 0.95)], 0.04, glass);
+    s.polygon(
+        &[
+            (-wide, 0.95),
+            (-wide, shoulder),
+            (-neck, shoulder - 0.32),
+            (neck, shoulder - 0.32),
+            (wide, shoulder),
+            (wide, 0.95),
+        ],
+        0.04,
+        glass,
+    );
     let label = paint::body(s.chance);
     s.rect(p(0.0, 0.4), p(wide + 0.02, 0.3), 0.02, label.bevel(0.02));
     s.part(Pour);
@@ -84,10 +91,34 @@ pub(super) fn wine_glass(s: &mut Sketch<'_>) {
     let glass = Paint::new(Material::Glass, hex(0xdfeaf0), hex(0xb8cdd8), s.chance.seed()).bevel(0.16);
     s.rest();
     s.ellipse(p(0.0, 0.92), p(wide * 0.85, 0.09), glass);
-    s.polygon(&[(-wide, -0.9), (wide, -0.9), (wide * 0.98, -0.4), (wide * 0.55, -0.05), (0.0, 0.08), (-wide * 0.55, -0.05), (-wide * 0.98, -0.4)], 0.03, glass);
+    s.polygon(
+        &[
+            (-wide, -0.9),
+            (wide, -0.9),
+            (wide * 0.98, -0.4),
+            (wide * 0.55, -0.05),
+            (0.0, 0.08),
+            (-wide * 0.55, -0.05),
+            (-wide * 0.98, -0.4),
+        ],
+        0.03,
+        glass,
+    );
     let drink = s.chance.pick([0x7a1730, 0xe3c66a, 0xd98a8f]);
     let wine = Paint::new(Material::Glazed, hex(drink), hex(drink), 1).bevel(0.2);
-    s.polygon(&[(-wide * 0.95, -0.5), (wide * 0.95, -0.5), (wide * 0.9, -0.38), (wide * 0.5, -0.08), (0.0, 0.04), (-wide * 0.5, -0.08), (-wide * 0.9, -0.38)], 0.01, wine);
+    s.polygon(
+        &[
+            (-wide * 0.95, -0.5),
+            (wide * 0.95, -0.5),
+            (wide * 0.9, -0.38),
+            (wide * 0.5, -0.08),
+            (0.0, 0.04),
+            (-wide * 0.5, -0.08),
+            (-wide * 0.9, -0.38),
+        ],
+        0.01,
+        wine,
+    );
     s.part(Hold);
     let stem = paint::part(s.chance).bevel(thin);
     s.rod(p(0.0, 0.1), p(0.0, 0.86), (thin, thin), stem);
@@ -108,7 +139,11 @@ pub(super) fn spray_bottle(s: &mut Sketch<'_>) {
     s.marks(p(-0.16, -0.66), p(-0.4, -0.32), 0.09);
     s.rest();
     let nozzle = paint::plastic(s.chance);
-    s.polygon(&[(-head - 0.15, -0.95), (0.22, -1.0), (0.3, -0.72), (0.1, -0.6), (-0.12, -0.6), (-head - 0.15, -0.8)], 0.04, nozzle);
+    s.polygon(
+        &[(-head - 0.15, -0.95), (0.22, -1.0), (0.3, -0.72), (0.1, -0.6), (-0.12, -0.6), (-head - 0.15, -0.8)],
+        0.04,
+        nozzle,
+    );
     s.polygon(&[(-0.12, -0.62), (0.12, -0.62), (0.14, -0.4), (-0.14, -0.4)], 0.03, nozzle);
     s.polygon(&[(-wide, 0.95), (-wide, 0.1), (-0.18, -0.35), (0.18, -0.35), (wide, 0.1), (wide, 0.95)], 0.05, surface);
     s.part(Hold);
@@ -162,11 +197,37 @@ pub(super) fn jug(s: &mut Sketch<'_>) {
     s.part(Hold);
     loop_handle(s, (p(neck * 0.8, -0.72), p(wide + 0.75, -0.55), p(wide * 0.8, 0.45)), 0.085);
     s.rest();
-    s.polygon(&[(-neck, -0.85), (neck, -0.85), (neck, -0.5), (wide, 0.1), (wide, 0.5), (wide * 0.7, 0.9), (-wide * 0.7, 0.9), (-wide, 0.5), (-wide, 0.1), (-neck, -0.5)], 0.05, surface);
+    s.polygon(
+        &[
+            (-neck, -0.85),
+            (neck, -0.85),
+            (neck, -0.5),
+            (wide, 0.1),
+            (wide, 0.5),
+            (wide * 0.7, 0.9),
+            (-wide * 0.7, 0.9),
+            (-wide, 0.5),
+            (-wide, 0.1),
+            (-neck, -0.5),
+        ],
+        0.05,
+        surface,
+    );
     s.part(Pour);
     let lip = paint::part(s.chance).bevel(0.08);
     let out = s.range(0.3, 0.4);
-    s.polygon(&[(neck * 0.6, -0.95), (-neck, -0.98), (-neck - out, -1.05), (-neck - out * 0.6, -0.85), (-neck * 0.9, -0.55), (neck * 0.2, -0.78)], 0.04, lip);
+    s.polygon(
+        &[
+            (neck * 0.6, -0.95),
+            (-neck, -0.98),
+            (-neck - out, -1.05),
+            (-neck - out * 0.6, -0.85),
+            (-neck * 0.9, -0.55),
+            (neck * 0.2, -0.78),
+        ],
+        0.04,
+        lip,
+    );
     s.marks(p(-neck - out * 0.6, -0.95), p(neck * 0.2, -0.86), 0.12);
 }
 
@@ -176,7 +237,11 @@ pub(super) fn travel_cup(s: &mut Sketch<'_>) {
     s.rest();
     s.polygon(&[(-wide, -0.5), (wide, -0.5), (wide - taper, 0.95), (taper - wide, 0.95)], 0.04, surface);
     let sleeve = paint::cloth(s.chance);
-    s.polygon(&[(-wide + 0.02, -0.05), (wide - 0.02, -0.05), (wide - taper * 0.6, 0.55), (taper * 0.6 - wide, 0.55)], 0.03, sleeve.bevel(0.05));
+    s.polygon(
+        &[(-wide + 0.02, -0.05), (wide - 0.02, -0.05), (wide - taper * 0.6, 0.55), (taper * 0.6 - wide, 0.55)],
+        0.03,
+        sleeve.bevel(0.05),
+    );
     s.part(DrinkWith);
     let rim = paint::part(s.chance).bevel(0.07);
     s.rect(p(0.0, -0.52), p(wide + 0.07, 0.12), 0.07, rim);
@@ -193,10 +258,17 @@ pub(super) fn airpot(s: &mut Sketch<'_>) {
     s.rest();
     s.rect(p(0.05, 0.35), p(wide, 0.62), 0.08, surface);
     let top = paint::plastic(s.chance);
-    s.polygon(&[(0.05 - wide, -0.25), (0.05 - wide * 0.8, -0.6), (0.05 + wide * 0.8, -0.6), (0.05 + wide, -0.25)], 0.05, top);
+    s.polygon(
+        &[(0.05 - wide, -0.25), (0.05 - wide * 0.8, -0.6), (0.05 + wide * 0.8, -0.6), (0.05 + wide, -0.25)],
+        0.05,
+        top,
+    );
     s.part(Pour);
     let spout = paint::part(s.chance).bevel(0.08);
-    s.add(Shape::Line { points: curve(p(-wide * 0.6, -0.48), p(-wide - 0.4, -0.55), p(-wide - 0.4, -0.05)), radius: 0.1 }, spout);
+    s.add(
+        Shape::Line { points: curve(p(-wide * 0.6, -0.48), p(-wide - 0.4, -0.55), p(-wide - 0.4, -0.05)), radius: 0.1 },
+        spout,
+    );
     s.marks(p(-wide - 0.15, -0.45), p(-wide - 0.36, -0.05), 0.1);
     s.part(Press);
     let button = paint::part(s.chance).bevel(0.08);
