@@ -25,7 +25,8 @@ use crate::synth::{self, Report, Settings, Size};
   looptrans data check synthaff --split Seen_full
 
 The same seed gives the same bytes on every machine. DIR/manifest.json says what each picture shows: how much of the part
-is hidden, the hand's pose, where the part is. DIR appears whole or not at all.")]
+is hidden, the hand's pose, where the part is. DIR appears whole or not at all: until then its files lie beside it in a
+hidden folder, which an interrupted run leaves there (.looptrans-synth-*).")]
 pub(super) struct Synth {
     /// The folder to make; it must not exist, or be empty.
     #[arg(long, value_name = "DIR", required_unless_present = "sheet")]

@@ -129,8 +129,8 @@ impl Actor {
             }
             Occlusion::None => {
                 // Once it hides nothing, and not only in between: two hands may pass over a ring.
-                let last = shares.filter(|(_, share)| *share > 0.0).map(|(away, _)| away).last();
-                last.map_or(0.0, |away| away + 2.0 * step)
+                let last = shares.rev().find(|(_, share)| *share > 0.0);
+                last.map_or(0.0, |(away, _)| away + 2.0 * step)
             }
         };
         self.cast(size, away)
