@@ -88,7 +88,8 @@ mod tests {
             }
         }
         let sigma = (variance / mass).sqrt();
-        assert!((sigma - BLUR * side as f64).abs() < 0.4, "{sigma}");
+        // Boxes are odd numbers of pixels wide.
+        assert!((sigma - BLUR * side as f64).abs() < 0.5, "{sigma}");
         assert_eq!(at(43, 50), at(37, 50));
         assert_eq!(at(43, 50), at(40, 53));
     }
@@ -101,7 +102,7 @@ mod tests {
             .collect();
         let found = part_box(&mask, &density(&mask, side), side).unwrap();
         assert_eq!((found.bounds, found.pixels), ([5, 10, 9, 30], 80));
-        assert!((5..9).contains(&found.peak[0]) && (15..25).contains(&found.peak[1]), "{found:?}");
+        assert!((5..9).contains(&found.peak[0]) && (12..28).contains(&found.peak[1]), "{found:?}");
         assert_eq!(part_box(&vec![0; side * side], &vec![0; side * side], side), None);
     }
 }
