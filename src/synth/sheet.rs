@@ -26,7 +26,7 @@ const INK: [u8; 3] = [48, 48, 48];
 pub fn sheet(seed: u64) -> RgbImage {
     let mut sheet = of_kinds(seed, &KINDS);
     // 16 levels of each colour: a third of the bytes as PNG, and hardly another look at this size.
-    sheet.iter_mut().for_each(|level| *level = (*level >> 4) * 17);
+    sheet.iter_mut().for_each(|level| *level = ((u16::from(*level) + 8) / 17 * 17) as u8);
     sheet
 }
 
