@@ -26,5 +26,6 @@ pub mod parity;
 pub mod perceive;
 pub mod robot;
 pub mod ros;
+pub mod synth;
 #[cfg(feature = "train")]
 pub mod train;

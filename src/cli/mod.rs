@@ -8,6 +8,7 @@ mod export;
 #[cfg(feature = "train")]
 mod losses;
 mod predict;
+mod synth;
 
 use std::io::{self, Write};
 
@@ -27,6 +28,7 @@ enum Command {
     Convert(convert::Convert),
     Data(data::Data),
     Eval(eval::Eval),
+    Synth(synth::Synth),
     SeedWeights(export::SeedWeights),
     Export(export::Export),
     Predict(predict::Predict),
@@ -44,6 +46,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Convert(arguments) => arguments.run(),
         Command::Data(arguments) => arguments.run(),
         Command::Eval(arguments) => arguments.run(),
+        Command::Synth(arguments) => arguments.run(),
         Command::SeedWeights(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
         Command::Predict(arguments) => arguments.run(),
