@@ -1,9 +1,6 @@
 //! Scores of a model on the test pictures of a dataset: overall, by affordance, by object.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
@@ -13,7 +10,7 @@ use crate::{
     metrics::{MetricError, Protocol, Scores},
     perceive::{
         FrameError,
-        decode::{Limits, RgbView},
+        decode::Limits,
         picture::{self, PictureError},
         preprocess::Preprocessor,
     },
@@ -146,16 +143,10 @@ impl Evaluator<'_> {
         let class = model.actions().iter().position(|known| known == action);
         let class = class.ok_or_else(|| ItemError::UnknownAction(action.to_owned()))?;
         let truth = truth::load(&item.truth, &self.limits)?;
-        let picture = self.load(&item.picture)?;
+        let picture = picture::load_for(&item.picture, &self.limits, &mut self.preprocessor)?;
         let class_map = model.class_map(&picture, class)?.to_owned();
         let scores = Protocol::default().score(class_map.view(), truth.view())?;
         Ok((class_map, scores))
-    }
-
-    fn load(&mut self, path: &Path) -> Result<Vec<u8>, ItemError> {
-        let picture = picture::load(path, &self.limits)?;
-        let size = crate::contract::Size { height: picture.height(), width: picture.width() };
-        Ok(self.preprocessor.run(RgbView { size, data: picture.as_raw() })?.to_vec())
     }
 }
 

@@ -6,11 +6,7 @@ use super::ParityError;
 use crate::{
     contract::{PictureSource, Size},
     export::seeded,
-    perceive::{
-        decode::{Limits, RgbView},
-        picture,
-        preprocess::Preprocessor,
-    },
+    perceive::{decode::Limits, picture, preprocess::Preprocessor},
 };
 
 /// Ellipses of a drawn picture.
@@ -81,16 +77,9 @@ impl Pictures {
         let mut preprocessor = Preprocessor::new(self.size);
         (0..self.count()).map(move |index| match &self.from {
             From::Rule { .. } => Ok(draw(index, self.size)),
-            From::Files { files, limits } => load(&files[index], limits, &mut preprocessor),
+            From::Files { files, limits } => Ok(picture::load_for(&files[index], limits, &mut preprocessor)?),
         })
     }
-}
-
-fn load(file: &Path, limits: &Limits, preprocessor: &mut Preprocessor) -> Result<Vec<u8>, ParityError> {
-    let picture = picture::load(file, limits)?;
-    let (width, height) = picture.dimensions();
-    let view = RgbView { size: Size { height, width }, data: picture.as_raw() };
-    Ok(preprocessor.run(view)?.to_vec())
 }
 
 fn draw(index: usize, size: Size) -> Vec<u8> {

@@ -10,7 +10,7 @@ use crate::{
     config::{NodeSettings, Overrides},
     contract::Size,
     perceive::{
-        decode::{Limits, RgbView},
+        decode::Limits,
         infer::{InferSettings, probe::Probe},
         picture,
         preprocess::Preprocessor,
@@ -49,12 +49,8 @@ impl Pictures {
             if pictures.pixels.len() == MAX_PICTURES {
                 break;
             }
-            match picture::load(file, &limits) {
-                Ok(picture) => {
-                    let size = Size { height: picture.height(), width: picture.width() };
-                    let view = RgbView { size, data: picture.as_raw() };
-                    pictures.pixels.push(preprocessor.run(view)?.to_vec());
-                }
+            match picture::load_for(file, &limits, &mut preprocessor) {
+                Ok(pixels) => pictures.pixels.push(pixels),
                 Err(error) => {
                     pictures.skipped.push(file.clone());
                     first.get_or_insert(error);
