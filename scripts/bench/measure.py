@@ -25,8 +25,13 @@ from demo.scenes import SEED, save_stills
 
 REGIONS_ONLY = ["grasp_regions"]
 EVERYTHING = list(TYPES)
-# Who listens, from a planner alone to every viewer at once (which holds a JPEG and five full-size pictures per frame).
-LISTENERS = {"regions only": REGIONS_ONLY, "and heatmaps": ["grasp_regions", "heatmaps"], "everything": EVERYTHING}
+# Who listens, from a planner alone, with a viewer, with all four affordances' maps (1.2 MB a frame), to every viewer at once.
+LISTENERS = {
+    "regions only": REGIONS_ONLY,
+    "and heatmap": ["grasp_regions", "heatmap"],
+    "and heatmaps": ["grasp_regions", "heatmaps"],
+    "everything": EVERYTHING,
+}
 # With more of the processors' time taken by others, the timings say more about them.
 MAX_BUSY = 0.10
 STAGES = ("decode", "resize", "run", "upsample", "regions", "overlay", "publish")
