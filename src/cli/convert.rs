@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::convert::{self, ActionList, Hints, Report, Settings};
+use crate::convert::{self, ActionList, Hints, Kind, Report, Settings};
 
 /// Turn a published checkpoint into a weights file, without Python.
 #[derive(Debug, Args)]
@@ -12,10 +12,11 @@ use crate::convert::{self, ActionList, Hints, Report, Settings};
   looptrans convert best_looptrans_seen.pth --out looptrans.safetensors
   looptrans convert dino_deitsmall16_pretrain.pth --out dino.safetensors
   looptrans convert dino_deitsmall16_pretrain_full_checkpoint.pth --key student --out student.safetensors
+  looptrans convert cluster_seen.pth --out concepts.safetensors
   looptrans convert mine.pth --actions kitchen_actions.txt --out kitchen.safetensors
 
-Reads what torch.save writes (.pth, .pt, .pth.tar; zip or old format) and safetensors, of DINO, LoopTrans and LOCATE,
-and executes nothing of it. Numbers become f32. The number of classes tells the dataset: 36 actions are AGD20K Seen, 25
+Reads what torch.save writes (.pth, .pt, .pth.tar; zip or old format) and safetensors, of DINO, LoopTrans, LOCATE
+and LoopTrans' concept clusters, and executes nothing of it. Numbers become f32. The number of classes tells the dataset: 36 actions are AGD20K Seen, 25
 its Unseen split, 10 HICO-IIF; for others name them with --actions.")]
 pub(super) struct Convert {
     /// The checkpoint.
@@ -61,8 +62,11 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
     let mut rows = vec![
         ("checkpoint", format!("{} ({}{nested})", report.checkpoint.path.display(), report.kind.name())),
         ("sha256", report.checkpoint.sha256.clone()),
-        ("backbone", format!("{depth} blocks, {dim} channels, {heads} heads, patch {patch}, image {side}x{side}")),
     ];
+    rows.push(match report.kind {
+        Kind::Concepts => ("concepts", format!("clusters for a backbone of {dim} channels")),
+        _ => ("backbone", format!("{depth} blocks, {dim} channels, {heads} heads, patch {patch}, image {side}x{side}")),
+    });
     if !report.actions.is_empty() {
         let split = report.split.map(|split| format!(" ({split})")).unwrap_or_default();
         rows.push(("actions", format!("{}{split}, {} noise heads", report.actions.len(), report.noise_heads)));

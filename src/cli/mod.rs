@@ -3,6 +3,8 @@
 mod convert;
 mod data;
 mod export;
+#[cfg(feature = "train")]
+mod losses;
 mod predict;
 
 use std::io::{self, Write};
@@ -25,6 +27,8 @@ enum Command {
     SeedWeights(export::SeedWeights),
     Export(export::Export),
     Predict(predict::Predict),
+    #[cfg(feature = "train")]
+    Losses(losses::Losses),
 }
 
 /// Runs the command.
@@ -38,6 +42,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::SeedWeights(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
         Command::Predict(arguments) => arguments.run(),
+        #[cfg(feature = "train")]
+        Command::Losses(arguments) => arguments.run(),
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) fn classes(
     if let Some(ActionList { split, actions }) = given {
         let fits = match kind {
             Kind::LoopTrans => actions.len() <= channels,
-            Kind::Dino | Kind::Locate => actions.len() == channels,
+            Kind::Dino | Kind::Locate | Kind::Concepts => actions.len() == channels,
         };
         if !fits {
             let most = if kind == Kind::LoopTrans { "at most as many" } else { "as many" };

@@ -13,6 +13,8 @@ pub enum Kind {
     LoopTrans,
     /// LOCATE.
     Locate,
+    /// LoopTrans' concept clusters alone.
+    Concepts,
 }
 
 impl Kind {
@@ -22,13 +24,14 @@ impl Kind {
             Self::Dino => "DINO",
             Self::LoopTrans => "LoopTrans",
             Self::Locate => "LOCATE",
+            Self::Concepts => "concepts",
         }
     }
 
     /// What stands before the backbone's keys.
     pub fn backbone(self) -> &'static str {
         match self {
-            Self::Dino => "",
+            Self::Dino | Self::Concepts => "",
             Self::LoopTrans | Self::Locate => "vit_model.",
         }
     }
@@ -37,14 +40,15 @@ impl Kind {
     pub fn noise_heads(self) -> usize {
         match self {
             Self::LoopTrans => 15,
-            Self::Dino | Self::Locate => 0,
+            Self::Dino | Self::Locate | Self::Concepts => 0,
         }
     }
 
-    /// Every tensor of the network, the concept clusters aside.
+    /// Every tensor of the network, the concept clusters ([`cluster_entries`]) aside.
     pub fn entries(self, sizes: &Sizes) -> Vec<Expected> {
         let named = |entry: layout::Entry| {
             let key = match self {
+                Self::Concepts => return None,
                 Self::LoopTrans => entry.key,
                 Self::Dino => entry.key.strip_prefix("vit_model.")?.to_owned(),
                 Self::Locate => locate_key(entry.key),

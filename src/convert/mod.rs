@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! checkpoint file -> checkpoint (torch_zip | legacy | safetensors_file; pickle describes, nothing is loaded)
-//!   -> recognise (DINO | LoopTrans | LOCATE, all keys and shapes) -> write (tensor by tensor, as f32) -> safetensors
+//!   -> recognise (DINO | LoopTrans | LOCATE | concepts, all keys and shapes) -> write (tensor by tensor, as f32) -> safetensors
 //! ```
 //!
 //! A checkpoint is untrusted: sizes are checked before memory is taken, names are compared and never used as paths,
@@ -63,7 +63,7 @@ pub struct Report {
     pub nested_under: Option<String>,
     /// Embedding dimension.
     pub dim: usize,
-    /// Transformer blocks.
+    /// Transformer blocks; 0, as `heads`, `patch` and `side`, for concept clusters alone.
     pub depth: usize,
     /// Attention heads of a block.
     pub heads: usize,

@@ -16,6 +16,8 @@ use crate::export::layout::{Sizes, is_cluster, is_counter};
 
 /// Channels per attention head of every published DINO model.
 const HEAD_CHANNELS: u64 = 64;
+/// What stands before the keys of concept clusters.
+const CLUSTER: &str = "cluster.";
 /// Keeps the arithmetic on sizes that come from a file far from overflow.
 const MAX_SIDE: u64 = 1 << 16;
 
@@ -33,11 +35,11 @@ pub struct Hints {
 pub struct Recognised<'a> {
     /// Which.
     pub kind: Kind,
-    /// Its sizes; for DINO alone, `adapter_hidden` and `channels` are 0.
+    /// Its sizes; for DINO alone, `adapter_hidden` and `channels` are 0, for concept clusters all but `dim`.
     pub sizes: Sizes,
     /// The dataset split whose actions these are, if they are a public one's.
     pub split: Option<&'static str>,
-    /// The actions in class order; none for DINO.
+    /// The actions in class order; none for DINO and concept clusters.
     pub actions: Vec<String>,
     /// Its tensors by their published key.
     pub tensors: BTreeMap<String, &'a StoredTensor>,
@@ -50,11 +52,14 @@ pub struct Recognised<'a> {
 /// # Errors
 /// Another network, missing, unexpected or mis-shaped tensors, or actions that do not fit the classifier.
 pub fn recognise<'a>(path: &Path, checkpoint: &'a Checkpoint, hints: &Hints) -> Result<Recognised<'a>, ConvertError> {
-    let (named, ignored) = without_wrappers(&checkpoint.tensors);
+    let (mut named, ignored) = without_wrappers(&checkpoint.tensors);
     let kind = kind_of(&named).ok_or_else(|| ConvertError::Unrecognised {
         path: path.to_owned(),
         found: Names(named.keys().cloned().collect()),
     })?;
+    if kind == Kind::Concepts {
+        named = with_prefix(named);
+    }
     let mut finder = Finder { kind, named: &named, problems: Problems::default() };
     let sizes = finder.sizes(hints.heads);
     if !finder.problems.is_empty() {
@@ -65,7 +70,7 @@ pub fn recognise<'a>(path: &Path, checkpoint: &'a Checkpoint, hints: &Hints) -> 
         });
     }
     let mut entries = kind.entries(&sizes);
-    if kind == Kind::LoopTrans && named.keys().any(|key| is_cluster(key)) {
+    if kind == Kind::Concepts || kind == Kind::LoopTrans && named.keys().any(|key| is_cluster(key)) {
         entries.extend(finder.cluster(&sizes));
     }
     finder.compare(&entries);
@@ -78,7 +83,7 @@ pub fn recognise<'a>(path: &Path, checkpoint: &'a Checkpoint, hints: &Hints) -> 
     }
     check_sharing(path, &named, checkpoint.length)?;
     let classes = match kind {
-        Kind::Dino => actions::Classes { split: None, actions: Vec::new() },
+        Kind::Dino | Kind::Concepts => actions::Classes { split: None, actions: Vec::new() },
         _ => actions::classes(path, kind, sizes.channels, hints.actions.as_ref())?,
     };
     Ok(Recognised { kind, sizes, split: classes.split, actions: classes.actions, tensors: named, ignored })
@@ -107,6 +112,14 @@ fn without_wrappers(tensors: &BTreeMap<String, StoredTensor>) -> (BTreeMap<Strin
     (named.into_iter().map(|(key, tensor)| (bare(key), tensor)).collect(), ignored)
 }
 
+/// The published cluster files hold the clusters' keys without the prefix that they have within LoopTrans.
+fn with_prefix(named: BTreeMap<String, &StoredTensor>) -> BTreeMap<String, &StoredTensor> {
+    if named.keys().any(|key| key.starts_with(CLUSTER)) {
+        return named;
+    }
+    named.into_iter().map(|(key, tensor)| (format!("{CLUSTER}{key}"), tensor)).collect()
+}
+
 fn kind_of(named: &BTreeMap<String, &StoredTensor>) -> Option<Kind> {
     let has = |prefix: &str| named.keys().any(|key| key.starts_with(prefix));
     if has("aff_ego_proj.") || has("aff_exo_proj.") {
@@ -115,6 +128,8 @@ fn kind_of(named: &BTreeMap<String, &StoredTensor>) -> Option<Kind> {
         Some(Kind::LoopTrans)
     } else if has("cls_token") && has("patch_embed.") {
         Some(Kind::Dino)
+    } else if ["", CLUSTER].iter().any(|prefix| has(&format!("{prefix}cross_attn_layers."))) {
+        Some(Kind::Concepts)
     } else {
         None
     }
@@ -162,6 +177,12 @@ impl Finder<'_> {
     }
 
     fn sizes(&mut self, heads: Option<usize>) -> Sizes {
+        if self.kind == Kind::Concepts {
+            // Of the backbone the clusters know the width only.
+            let dim = self.side("cluster.tokens.weight", 1, 2);
+            let (patch, block_hidden, adapter_hidden, channels) = (0, 0, 0, 0);
+            return Sizes { dim, depth: 0, heads: 0, patch, grid: 0, block_hidden, adapter_hidden, channels };
+        }
         let prefix = self.kind.backbone();
         let dim = self.side(&format!("{prefix}cls_token"), 2, 3);
         let patch = self.side(&format!("{prefix}patch_embed.proj.weight"), 3, 4);

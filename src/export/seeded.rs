@@ -111,7 +111,7 @@ pub fn tensor(entry: &Entry) -> Vec<f32> {
         vec![0.0; count]
     } else if key.ends_with(".running_var") {
         vec![1.0; count]
-    } else if key.ends_with("pos_embed") || key.ends_with("cls_token") || key.ends_with(".bias") {
+    } else if key.ends_with("pos_embed") || key.ends_with("cls_token") || key.ends_with("bias") {
         scaled(0.0, 0.02)
     } else if let [outputs, _, ..] = shape[..] {
         // Uniform with variance 1 / fan-in.

@@ -117,13 +117,9 @@ impl Weights {
     /// # Errors
     /// Not readable, not safetensors, no [`Description`], or tensors that do not fit: one error that lists them all.
     pub fn read(path: &Path, presence: PresenceSource) -> Result<Self, ExportError> {
-        let bytes =
-            fs::read(path).map_err(|source| ExportError::Io { action: "read", path: path.to_owned(), source })?;
-        let not_safetensors = |source| ExportError::NotSafetensors { path: path.to_owned(), source };
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(not_safetensors)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(not_safetensors)?;
-        let file = Reader { path, views: file.tensors().into_iter().collect() };
-        let description = file.description(metadata.metadata().as_ref())?;
+        let bytes = read(path)?;
+        let file = Reader::new(path, &bytes)?;
+        let description = file.description()?;
         let sizes = file.sizes(&description)?;
         let tensors = file.tensors(&sizes, presence)?;
         Ok(Self { sizes, description, sha256: sha256_hex(&bytes), path: path.to_owned(), tensors })
@@ -147,16 +143,41 @@ impl Weights {
     }
 }
 
+/// What a weights file of LoopTrans or LOCATE says about itself, and the sizes that its leading tensors imply; whether
+/// the others fit these is left to whoever loads them.
+///
+/// # Errors
+/// Not readable, not safetensors, no [`Description`], or leading tensors that are missing or mis-shaped.
+pub fn describe(path: &Path) -> Result<(Description, Sizes), ExportError> {
+    let bytes = read(path)?;
+    let file = Reader::new(path, &bytes)?;
+    let description = file.description()?;
+    let sizes = file.sizes(&description)?;
+    Ok((description, sizes))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ExportError> {
+    fs::read(path).map_err(|source| ExportError::Io { action: "read", path: path.to_owned(), source })
+}
+
 struct Reader<'a> {
     path: &'a Path,
+    metadata: Option<HashMap<String, String>>,
     views: HashMap<String, TensorView<'a>>,
 }
 
-impl Reader<'_> {
-    fn description(&self, metadata: Option<&HashMap<String, String>>) -> Result<Description, ExportError> {
+impl<'a> Reader<'a> {
+    fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, ExportError> {
+        let not_safetensors = |source| ExportError::NotSafetensors { path: path.to_owned(), source };
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
+        let file = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
+        Ok(Self { path, metadata: metadata.metadata().clone(), views: file.tensors().into_iter().collect() })
+    }
+
+    fn description(&self) -> Result<Description, ExportError> {
         const EXPECTED: &str = r#"JSON like {"actions": ["cut", "hold"], "trained": true, "source": "AGD20K Seen"}"#;
         let what = format!("safetensors metadata {DESCRIPTION:?}");
-        let text = metadata.and_then(|metadata| metadata.get(DESCRIPTION));
+        let text = self.metadata.as_ref().and_then(|metadata| metadata.get(DESCRIPTION));
         let text = text.ok_or_else(|| self.refuse(&what, EXPECTED, "none"))?;
         let description: Description =
             serde_json::from_str(text).map_err(|error| self.refuse(&what, EXPECTED, error.to_string()))?;

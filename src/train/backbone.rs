@@ -57,18 +57,52 @@ impl LastBlock {
         self.attention.i((.., .., 0, 1..))
     }
 
+    /// What training needs of it.
+    pub fn features(&self) -> Features {
+        Features { grid: self.grid, descriptors: self.descriptors(), cls_attention: self.cls_attention() }
+    }
+}
+
+/// All that training reads of the frozen backbone, for some images.
+#[derive(Debug)]
+pub struct Features {
+    /// The patches' places.
+    pub grid: Grid,
+    /// Descriptors [B, N, D], see [`LastBlock::descriptors`].
+    pub descriptors: Tensor,
+    /// What CLS attends to in the last block: [B, heads, N].
+    pub cls_attention: Tensor,
+}
+
+impl Features {
     /// How much each patch stands out [B, N] in [0, 1]: mean CLS attention of three heads (of all heads in a backbone
     /// that has not these three), min-max normalised per image.
     pub fn saliency(&self) -> Tensor {
-        const EPSILON: f64 = 1e-15;
-        let mut attention = self.cls_attention();
-        if SALIENT_HEADS.iter().all(|&head| head < attention.size()[1]) {
-            attention = attention.index_select(1, &Tensor::from_slice(&SALIENT_HEADS).to_device(attention.device()));
-        }
-        let mean = attention.mean_dim(1, false, None::<Kind>);
-        let (least, most) = (mean.amin(-1, true), mean.amax(-1, true));
-        (&mean - &least) / (most - least + EPSILON)
+        salience(&self.cls_attention)
     }
+
+    /// LOCATE's salient patches [B, N], as 0 and 1: each head's attention above its own mean, the heads' votes as in
+    /// [`Self::saliency`], and of these what is above the mean again.
+    pub fn salient_patches(&self) -> Tensor {
+        let votes = above_mean(&self.cls_attention).to_kind(self.cls_attention.kind());
+        above_mean(&salience(&votes)).to_kind(self.cls_attention.kind())
+    }
+}
+
+/// [B, heads, N] -> [B, N] in [0, 1]
+fn salience(attention: &Tensor) -> Tensor {
+    const EPSILON: f64 = 1e-15;
+    let has_them = SALIENT_HEADS.iter().all(|&head| head < attention.size()[1]);
+    let heads = Tensor::from_slice(&SALIENT_HEADS).to_device(attention.device());
+    let attention = if has_them { attention.index_select(1, &heads) } else { attention.shallow_clone() };
+    let mean = attention.mean_dim(1, false, None::<Kind>);
+    let (least, most) = (mean.amin(-1, true), mean.amax(-1, true));
+    (&mean - &least) / (most - least + EPSILON)
+}
+
+/// Which values exceed the mean over the last axis.
+pub(super) fn above_mean(values: &Tensor) -> Tensor {
+    values.gt_tensor(&values.mean_dim(-1, true, None::<Kind>))
 }
 
 /// The backbone. Parameters: `cls_token`, `pos_embed`, `patch_embed.proj`, `blocks.N`, `norm`.
@@ -109,6 +143,24 @@ impl Backbone {
     }
 
     pub(super) fn forward_traced(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<LastBlock, TrainError> {
+        let (last, _) = self.last_two(image, tracer)?;
+        tracer.record("key", &last.key);
+        tracer.record("attention", &last.attention);
+        Ok(last)
+    }
+
+    /// Descriptors of the last two blocks side by side [B, N, 2D], the last block's behind: WSMA's.
+    ///
+    /// # Errors
+    /// The images have another shape than [`Self::forward`] takes, or there is one block only.
+    pub fn deep_descriptors(&self, image: &Tensor) -> Result<(Grid, Tensor), TrainError> {
+        let (last, before) = self.last_two(image, &mut Tracer::off())?;
+        let before = before.ok_or_else(|| too_few_blocks("at least two blocks", 1))?;
+        Ok((last.grid, Tensor::cat(&[before.descriptors(), last.descriptors()], -1)))
+    }
+
+    /// The last block and, if there is one, the block before.
+    fn last_two(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<(LastBlock, Option<LastBlock>), TrainError> {
         let grid = self.grid(image)?;
         // [B, 3, H, W] -> [B, D, h, w] -> [B, N, D]
         let patches = self.patch_embed.forward(image).flatten(2, 3).transpose(1, 2);
@@ -117,21 +169,14 @@ impl Backbone {
         let mut tokens = Tensor::cat(&[cls, patches], 1) + self.positions(grid);
         tracer.record("tokens", &tokens);
 
-        let mut last = None;
+        let (mut last, mut before) = (None, None);
         for (index, block) in self.blocks.iter().enumerate() {
-            let (x, attended) = block.forward(&tokens);
+            let (x, Attended { key, attention }) = block.forward(&tokens);
             tokens = x;
             tracer.record(&format!("blocks.{index}"), &tokens);
-            last = Some(attended);
+            before = last.replace(LastBlock { grid, key, attention });
         }
-        let Attended { key, attention } = last.ok_or_else(|| TrainError::Input {
-            what: "backbone",
-            expected: "at least one block".to_owned(),
-            found: vec![0],
-        })?;
-        tracer.record("key", &key);
-        tracer.record("attention", &attention);
-        Ok(LastBlock { grid, key, attention })
+        Ok((last.ok_or_else(|| too_few_blocks("at least one block", 0))?, before))
     }
 
     fn grid(&self, image: &Tensor) -> Result<Grid, TrainError> {
@@ -164,6 +209,10 @@ impl Backbone {
         let patches = resized.flatten(2, 3).transpose(1, 2);
         Tensor::cat(&[self.pos_embed.i((.., ..1, ..)), patches], 1)
     }
+}
+
+fn too_few_blocks(expected: &str, found: i64) -> TrainError {
+    TrainError::Input { what: "backbone", expected: expected.to_owned(), found: vec![found] }
 }
 
 fn norm_config() -> nn::LayerNormConfig {

@@ -5,7 +5,7 @@ use tch::{Tensor, nn};
 use super::{
     TrainError,
     adapter::Adapter,
-    backbone::{Backbone, LastBlock},
+    backbone::{Backbone, Features},
     classifier::{Classifier, logits},
     looptrans::exo_per_ego,
     theta_pixel::ThetaPixel,
@@ -74,27 +74,26 @@ impl Locate {
     ///
     /// # Errors
     /// `exo` has not a whole number of images for each of `ego`.
-    pub fn step(&self, ego: &LastBlock, exo: &LastBlock) -> Result<Step, TrainError> {
+    pub fn step(&self, ego: &Features, exo: &Features) -> Result<Step, TrainError> {
         let per_ego = exo_per_ego(ego, exo)?;
         let tracer = &mut Tracer::off();
         let exo_features = self.features(exo, tracer);
         let exo_maps = self.classifier.maps(&self.exo_branch.forward(&exo_features, true, tracer), tracer);
         let ego_maps = self.ego_maps(&self.features(ego, tracer), true, tracer);
         // [b*n, C, h, w] -> [b, n, C, h, w]
-        let exo_maps = exo_maps.unflatten(0, [ego.key.size()[0], per_ego].as_slice());
+        let exo_maps = exo_maps.unflatten(0, [ego.descriptors.size()[0], per_ego].as_slice());
         Ok(Step { exo_logits: logits(&exo_maps), ego_logits: logits(&ego_maps), exo_maps, ego_maps })
     }
 
     fn eval(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<Tensor, TrainError> {
         let last = self.backbone.forward_traced(image, &mut tracer.within("vit_model"))?;
-        let features = self.features(&last, tracer);
+        let features = self.features(&last.features(), tracer);
         Ok(self.ego_maps(&features, false, tracer))
     }
 
-    fn features(&self, last: &LastBlock, tracer: &mut Tracer<'_>) -> Tensor {
-        let descriptors = last.descriptors();
-        tracer.record("descriptors", &descriptors);
-        self.adapter.forward(&descriptors, last.grid, &mut tracer.within("aff_proj"))
+    fn features(&self, view: &Features, tracer: &mut Tracer<'_>) -> Tensor {
+        tracer.record("descriptors", &view.descriptors);
+        self.adapter.forward(&view.descriptors, view.grid, &mut tracer.within("aff_proj"))
     }
 
     fn ego_maps(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {

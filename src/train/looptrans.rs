@@ -5,7 +5,7 @@ use tch::{Tensor, nn};
 use super::{
     TrainError,
     adapter::Adapter,
-    backbone::{Backbone, LastBlock},
+    backbone::{Backbone, Features},
     classifier::{Classifier, logits},
     theta_pixel::ThetaPixel,
     theta_scam::ThetaScam,
@@ -68,7 +68,7 @@ impl LoopTrans {
     /// The images have another shape than [`Backbone::forward`] takes.
     pub fn class_maps(&self, image: &Tensor) -> Result<Tensor, TrainError> {
         let last = self.backbone.forward(image)?;
-        Ok(self.class_maps_of(&last))
+        Ok(self.class_maps_of(&last.features()))
     }
 
     /// Both branches' class maps of normalised images, with running statistics.
@@ -89,8 +89,8 @@ impl LoopTrans {
         Ok((maps, trace))
     }
 
-    /// Theta_pixel's maps of one view's last block, with running statistics.
-    pub fn class_maps_of(&self, ego: &LastBlock) -> Tensor {
+    /// Theta_pixel's maps of one view, with running statistics.
+    pub fn class_maps_of(&self, ego: &Features) -> Tensor {
         self.pixel_maps(&self.features(ego, &mut Tracer::off()), false, &mut Tracer::off())
     }
 
@@ -99,7 +99,7 @@ impl LoopTrans {
     ///
     /// # Errors
     /// `exo` has not a whole number of images for each of `ego`.
-    pub fn step(&self, ego: &LastBlock, exo: &LastBlock) -> Result<Step, TrainError> {
+    pub fn step(&self, ego: &Features, exo: &Features) -> Result<Step, TrainError> {
         self.step_impl(ego, exo, &mut Tracer::off())
     }
 
@@ -107,13 +107,13 @@ impl LoopTrans {
     ///
     /// # Errors
     /// As [`Self::step`].
-    pub fn step_traced(&self, ego: &LastBlock, exo: &LastBlock) -> Result<(Step, Trace), TrainError> {
+    pub fn step_traced(&self, ego: &Features, exo: &Features) -> Result<(Step, Trace), TrainError> {
         let mut trace = Trace::default();
         let step = self.step_impl(ego, exo, &mut Tracer::on(&mut trace))?;
         Ok((step, trace))
     }
 
-    fn step_impl(&self, ego: &LastBlock, exo: &LastBlock, tracer: &mut Tracer<'_>) -> Result<Step, TrainError> {
+    fn step_impl(&self, ego: &Features, exo: &Features, tracer: &mut Tracer<'_>) -> Result<Step, TrainError> {
         let per_ego = exo_per_ego(ego, exo)?;
         let exo_features = self.features(exo, &mut tracer.within("exo"));
         let ego_features = self.features(ego, &mut tracer.within("ego"));
@@ -122,22 +122,21 @@ impl LoopTrans {
         let ego_maps = self.scam_maps(&ego_features, true, &mut tracer.within("ego"));
         let pixel_maps = self.pixel_maps(&ego_features, true, &mut tracer.within("ego"));
         // [b*n, C+M, h, w] -> [b, n, C+M, h, w]
-        let exo_maps = exo_maps.unflatten(0, [ego.key.size()[0], per_ego].as_slice());
+        let exo_maps = exo_maps.unflatten(0, [ego.descriptors.size()[0], per_ego].as_slice());
         Ok(Step { exo_logits: logits(&exo_maps), ego_logits: logits(&ego_maps), exo_maps, ego_maps, pixel_maps })
     }
 
     fn forward_impl(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<Maps, TrainError> {
         let last = self.backbone.forward_traced(image, &mut tracer.within("vit_model"))?;
-        let features = self.features(&last, tracer);
+        let features = self.features(&last.features(), tracer);
         let pixel = self.pixel_maps(&features, false, tracer);
         let scam = self.scam_maps(&features, false, tracer);
         Ok(Maps { pixel, scam })
     }
 
-    fn features(&self, last: &LastBlock, tracer: &mut Tracer<'_>) -> Tensor {
-        let descriptors = last.descriptors();
-        tracer.record("descriptors", &descriptors);
-        self.adapter.forward(&descriptors, last.grid, &mut tracer.within("aff_proj"))
+    fn features(&self, view: &Features, tracer: &mut Tracer<'_>) -> Tensor {
+        tracer.record("descriptors", &view.descriptors);
+        self.adapter.forward(&view.descriptors, view.grid, &mut tracer.within("aff_proj"))
     }
 
     fn scam_maps(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {
@@ -152,8 +151,8 @@ impl LoopTrans {
 }
 
 /// Exocentric images per egocentric one.
-pub(super) fn exo_per_ego(ego: &LastBlock, exo: &LastBlock) -> Result<i64, TrainError> {
-    let (egos, exos) = (ego.key.size()[0], exo.key.size()[0]);
+pub(super) fn exo_per_ego(ego: &Features, exo: &Features) -> Result<i64, TrainError> {
+    let (egos, exos) = (ego.descriptors.size()[0], exo.descriptors.size()[0]);
     if egos > 0 && exos > 0 && exos % egos == 0 {
         return Ok(exos / egos);
     }

@@ -7,23 +7,32 @@
 //!   ego F -> theta_pixel -> classifier -> P         the class maps that are evaluated and exported
 //! ```
 //!
+//! The losses on them are in [`losses`], the parts of pictures that these compare with in [`concepts`] and [`locate_parts`].
+//!
 //! Parameter names are the published `state_dict` keys, so published checkpoints load by name ([`weights`]).
 
 mod adapter;
 pub mod backbone;
 mod branch;
 mod classifier;
+pub mod concepts;
 pub mod locate;
+pub mod locate_parts;
 pub mod looptrans;
+pub mod loss_report;
+pub mod losses;
 mod norm;
+mod shape;
+mod tensor;
 mod theta_pixel;
 mod theta_scam;
 pub mod trace;
 pub mod weights;
+pub mod wsma;
 
 use std::path::PathBuf;
 
-use crate::export::weights::Problems;
+use crate::export::{ExportError, weights::Problems};
 
 /// Why a model cannot be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +54,9 @@ pub enum TrainError {
         /// All that does not fit.
         problems: Box<Problems>,
     },
+    /// The weights file does not say what it is.
+    #[error(transparent)]
+    Describe(#[from] ExportError),
     /// A tensor of another shape than the model takes.
     #[error("train: {what}: expected {expected}, found {found:?}")]
     Input {
@@ -54,5 +66,15 @@ pub enum TrainError {
         expected: String,
         /// The shape that came.
         found: Vec<i64>,
+    },
+    /// Numbers or types other than those that make sense.
+    #[error("train: {what}: expected {expected}, found {found}")]
+    Values {
+        /// Of what.
+        what: &'static str,
+        /// What was asked for.
+        expected: String,
+        /// What came.
+        found: String,
     },
 }

@@ -25,13 +25,19 @@ pub(super) struct BatchNorm {
     running_mean: Tensor,
     running_var: Tensor,
     num_batches_tracked: Tensor,
+    momentum: f64,
 }
 
 impl BatchNorm {
     const EPSILON: f64 = 1e-5;
-    const MOMENTUM: f64 = 0.1;
 
+    /// With PyTorch's momentum.
     pub(super) fn new(path: &nn::Path<'_>, channels: i64) -> Self {
+        Self::with_momentum(path, channels, 0.1)
+    }
+
+    /// `momentum`: how much of a batch's statistics goes into the running ones.
+    pub(super) fn with_momentum(path: &nn::Path<'_>, channels: i64, momentum: f64) -> Self {
         let counter = Tensor::zeros([], (Kind::Int64, path.device()));
         Self {
             weight: path.ones("weight", &[channels]),
@@ -39,6 +45,7 @@ impl BatchNorm {
             running_mean: path.zeros_no_train("running_mean", &[channels]),
             running_var: path.ones_no_train("running_var", &[channels]),
             num_batches_tracked: path.add("num_batches_tracked", counter, false),
+            momentum,
         }
     }
 
@@ -53,7 +60,7 @@ impl BatchNorm {
             Some(&self.running_mean),
             Some(&self.running_var),
             train,
-            Self::MOMENTUM,
+            self.momentum,
             Self::EPSILON,
             true,
         )

@@ -33,6 +33,22 @@ fn looptrans_keeps_its_clusters_counters_and_provenance() {
 }
 
 #[test]
+fn concept_clusters_alone_get_the_names_they_have_within_looptrans() {
+    let place = Place::new();
+    let report = place.convert(&fixture("concepts.pth")).unwrap();
+    assert_eq!((report.kind, report.concept_clusters, report.tensors), (Kind::Concepts, true, 15));
+    assert_eq!((report.dim, report.depth, report.actions.len()), (4, 0, 0));
+    let converted = read(&place.out());
+    assert_seeded(&converted, |value| value);
+    assert!(converted.floats.keys().all(|key| key.starts_with("cluster.")));
+    assert_eq!(converted.description.checkpoint.unwrap().kind, "concepts");
+    // What was written is read again, and is the same.
+    let again = Place::new();
+    again.convert(&place.out()).unwrap();
+    assert_eq!(read(&again.out()).floats, converted.floats);
+}
+
+#[test]
 fn looptrans_in_the_old_format_without_clusters_is_read_as_well() {
     let place = Place::new();
     let report = place.convert(&fixture("looptrans_legacy.pth")).unwrap();

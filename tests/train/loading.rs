@@ -94,7 +94,7 @@ fn an_image_of_another_shape_is_an_error_that_names_the_right_one() {
         assert!(error.contains("[B, 3, H, W]") && error.contains(&format!("{shape:?}")), "{error}");
     }
     let last = |images| model.backbone.forward(&image("views", &[images, 3, 56, 56])).unwrap();
-    let error = model.step(&last(2), &last(3)).unwrap_err().to_string();
+    let error = model.step(&last(2).features(), &last(3).features()).unwrap_err().to_string();
     assert!(error.contains("a multiple of the 2 egocentric images"), "{error}");
 }
 

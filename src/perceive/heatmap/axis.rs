@@ -5,7 +5,7 @@ use std::ops::Range;
 /// Where each output sample lies between two input samples: output centre `i + 0.5` scaled to input, clamped to the
 /// input's first and last centre (PyTorch's `interpolate(mode="bilinear", align_corners=False)`, no antialiasing).
 #[derive(Debug, Default)]
-pub(super) struct Axis {
+pub(crate) struct Axis {
     inputs: usize,
     /// Weight of the upper input sample, per output sample.
     pub weight: Vec<f32>,
@@ -16,7 +16,7 @@ pub(super) struct Axis {
 
 /// The output samples between two neighbouring input samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Cell {
+pub(crate) struct Cell {
     /// Index of the input sample before.
     pub lower: usize,
     /// Index of the input sample after; the same one past the last centre.

@@ -1,7 +1,7 @@
 //! Class maps to heat: half-pixel-centre bilinear upsampling, then min-max to [0, 1] (the evaluation protocol of LOCATE
 //! and LoopTrans, with its epsilon of 1e-10).
 
-mod axis;
+pub(crate) mod axis;
 mod upsample;
 
 use std::sync::Arc;
