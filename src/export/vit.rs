@@ -14,8 +14,9 @@ use crate::{
 };
 
 /// ImageNet statistics of RGB in [0, 1]: what DINO was trained with.
-const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
-const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
+pub const IMAGENET_MEAN: [f64; 3] = [0.485, 0.456, 0.406];
+/// Their standard deviations.
+pub const IMAGENET_STD: [f64; 3] = [0.229, 0.224, 0.225];
 /// LayerNorm inside the transformer.
 const LAYER_NORM_EPS: f32 = 1e-6;
 

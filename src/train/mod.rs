@@ -16,6 +16,7 @@ pub mod backbone;
 mod branch;
 mod classifier;
 pub mod concepts;
+pub mod features;
 pub mod locate;
 pub mod locate_parts;
 pub mod looptrans;
@@ -32,7 +33,11 @@ pub mod wsma;
 
 use std::path::PathBuf;
 
-use crate::export::{ExportError, weights::Problems};
+use crate::{
+    data::DataError,
+    export::{ExportError, weights::Problems},
+    perceive::picture::PictureError,
+};
 
 /// Why a model cannot be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +62,9 @@ pub enum TrainError {
     /// The weights file does not say what it is.
     #[error(transparent)]
     Describe(#[from] ExportError),
+    /// A dataset or a picture of it can't be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// A tensor of another shape than the model takes.
     #[error("train: {what}: expected {expected}, found {found:?}")]
     Input {
@@ -77,4 +85,10 @@ pub enum TrainError {
         /// What came.
         found: String,
     },
+}
+
+impl From<PictureError> for TrainError {
+    fn from(error: PictureError) -> Self {
+        Self::Data(error.into())
+    }
 }
