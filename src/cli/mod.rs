@@ -6,6 +6,8 @@ mod export;
 #[cfg(feature = "train")]
 mod losses;
 mod predict;
+#[cfg(feature = "train")]
+mod train;
 
 use std::io::{self, Write};
 
@@ -29,6 +31,8 @@ enum Command {
     Predict(predict::Predict),
     #[cfg(feature = "train")]
     Losses(losses::Losses),
+    #[cfg(feature = "train")]
+    Train(train::Train),
 }
 
 /// Runs the command.
@@ -44,6 +48,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Predict(arguments) => arguments.run(),
         #[cfg(feature = "train")]
         Command::Losses(arguments) => arguments.run(),
+        #[cfg(feature = "train")]
+        Command::Train(arguments) => arguments.run(),
     }
 }
 

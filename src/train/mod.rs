@@ -23,6 +23,9 @@ pub mod looptrans;
 pub mod loss_report;
 pub mod losses;
 mod norm;
+pub mod optimizer;
+pub mod run;
+pub mod settings;
 mod shape;
 mod tensor;
 mod theta_pixel;
@@ -50,6 +53,43 @@ pub enum TrainError {
         path: PathBuf,
         /// The cause.
         source: tch::TchError,
+    },
+    /// The file system said no.
+    #[error("train: cannot {action} {path}: {source}")]
+    Io {
+        /// "read", "write" and the like.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file that is not what it should be.
+    #[error("train: {path}: expected {expected}, found {found}")]
+    File {
+        /// It.
+        path: PathBuf,
+        /// What would do.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A loss or gradient became NaN or infinite.
+    #[error(
+        "train: {term} is {value} in epoch {epoch}, step {step}: stopped; {checkpoint} holds the last good state. \
+         Remedy: a lower --lr, or other weights of the losses"
+    )]
+    NotFinite {
+        /// The loss term, or the gradient of which parameter.
+        term: String,
+        /// NaN or an infinity.
+        value: f64,
+        /// Counted from 1.
+        epoch: u64,
+        /// Counted from 1.
+        step: u64,
+        /// What to resume from.
+        checkpoint: PathBuf,
     },
     /// The weights file does not fit the model.
     #[error("train: {path}: weights do not fit: {problems}")]

@@ -1,0 +1,122 @@
+//! A dataset of drawn pictures, a toy backbone, and runs on them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use image::{GrayImage, Luma, Rgb, RgbImage};
+use looptrans_ros::{
+    data::{Dataset, index::Source},
+    export::seeded::{self, Architecture},
+    perceive::decode::Limits,
+    train::{
+        TrainError,
+        run::{Device, Event, Job, Outcome, Plan},
+        settings::{Assignment, Settings},
+    },
+};
+
+pub const LIMITS: Limits = Limits { max_image_pixels: 1_000_000 };
+/// Samples of an epoch.
+pub const SAMPLES: usize = 10;
+
+/// A dataset of two actions, and a backbone's file.
+pub struct Fixture {
+    pub folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let fixture = Self { folder };
+        for (action, hue) in [("cut", 40), ("hold", 200)] {
+            for n in 0..5 {
+                fixture.picture(&format!("trainset/exocentric/{action}/knife/{n}.png"), hue, n);
+            }
+            for n in 0..4 {
+                fixture.picture(&format!("trainset/egocentric/{action}/knife/{n}.png"), hue, n + 7);
+            }
+            for n in 0..2 {
+                fixture.picture(&format!("testset/egocentric/{action}/knife/{n}.png"), hue, n + 20);
+                let truth = fixture.path(&format!("data/testset/GT/{action}/knife/{n}.png"));
+                GrayImage::from_fn(48, 40, |x, y| Luma([if x < 16 && y < 20 { 255 } else { 0 }])).save(truth).unwrap();
+            }
+        }
+        let toy = Architecture::named("toy").unwrap();
+        seeded::write(&fixture.backbone(), toy, &["cut", "hold"]).unwrap();
+        fixture
+    }
+
+    /// A bright patch of the action's hue on a striped ground.
+    fn picture(&self, path: &str, hue: u8, n: u32) {
+        let picture = RgbImage::from_fn(48, 40, |x, y| {
+            let near = x / 16 == n % 3 && y / 20 == n % 2;
+            let ground = ((x * 5 + y * 3 + 11 * n) % 90) as u8;
+            Rgb(if near { [hue, 255 - hue, 128] } else { [ground, ground, ground / 2] })
+        });
+        picture.save(self.path(&format!("data/{path}"))).unwrap();
+    }
+
+    /// A path in the fixture, its folders made.
+    pub fn path(&self, path: &str) -> PathBuf {
+        let path = self.folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    pub fn backbone(&self) -> PathBuf {
+        self.path("toy.safetensors")
+    }
+
+    pub fn dataset(&self) -> Dataset {
+        Dataset::open(&Source { root: &self.data(), split: None, affordances: &[] }).unwrap()
+    }
+
+    /// A new run.
+    pub fn plan(&self, out: &str, set: &[&str]) -> Result<Plan, TrainError> {
+        Plan::new(settings(set), &self.backbone(), &self.path(out))
+    }
+
+    /// Trains, and stops after so many steps of this call.
+    pub fn train(&self, plan: Plan, steps: usize) -> Result<Outcome, TrainError> {
+        self.watched(plan, steps, &mut |_| {})
+    }
+
+    pub fn watched(&self, plan: Plan, steps: usize, watch: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome, TrainError> {
+        let (dataset, stop, mut done) = (self.dataset(), AtomicBool::new(false), 0);
+        let job = Job { dataset: &dataset, device: Device::Cpu, limits: LIMITS, stop: &stop };
+        plan.train(&job, &mut |event| {
+            if let Event::Step { .. } = event {
+                done += 1;
+                stop.store(done >= steps, Ordering::Relaxed);
+            }
+            watch(event);
+        })
+    }
+
+    pub fn bytes(&self, file: &str) -> Vec<u8> {
+        fs::read(self.path(file)).unwrap()
+    }
+}
+
+/// Small and quick, with one thread, then what `set` says.
+pub fn settings(set: &[&str]) -> Settings {
+    let set: Vec<Assignment> =
+        ["threads=1", "batch=4", "epochs=2"].iter().chain(set).map(|text| assignment(text)).collect();
+    Settings::read("{}", "test", &set).unwrap()
+}
+
+fn assignment(text: &str) -> Assignment {
+    let (key, value) = text.split_once('=').unwrap();
+    Assignment { key: key.to_owned(), value: value.to_owned() }
+}
+
+pub fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
