@@ -20,7 +20,7 @@ use crate::{
     data::{Dataset, index::Source, leave_out},
     perceive::decode::Limits,
     train::{
-        run::{BEST, Device, Event, Job, LAST, METRICS, Mean, Outcome, Plan, WEIGHTS},
+        run::{BEST, Device, Event, Job, LAST, METRICS, Mean, Outcome, Plan, REPORT, WEIGHTS},
         settings::{Assignment, Settings},
     },
 };
@@ -37,8 +37,8 @@ Ctrl-C ends the run after the step it is in; --resume goes on. On a CPU with the
 is, bit for bit, the one that was not interrupted.
 
 In the run's folder: last.safetensors (to go on from), best.safetensors (the weights with the lowest test KLD),
-weights.safetensors (after the last epoch; both for looptrans export) and metrics.csv (losses of every step, KLD, SIM and
-NSS of every epoch).
+weights.safetensors (after the last epoch; both for looptrans export), metrics.csv (losses of every step, KLD, SIM and NSS
+of every epoch) and report.html (their curves, scores by action, test pictures with heat; to be opened in a browser).
 
 Training on a GPU is written but was never run.")]
 pub(super) struct Train {
@@ -189,6 +189,9 @@ impl Train {
             rows.push(("last", format!("epoch {epochs}, {}", scores(mean))));
         }
         rows.push(("metrics", self.out.join(METRICS).display().to_string()));
+        if epochs > 0 {
+            rows.push(("report", self.out.join(REPORT).display().to_string()));
+        }
         super::print_report(self.json, &report, &rows)
     }
 }

@@ -165,9 +165,9 @@ mod tests {
     /// Two parameters, one of them twice as fast.
     fn store() -> (VarStore, Tensor, Tensor) {
         let parameters = VarStore::new(Device::Cpu);
-        let root = parameters.root();
-        let weight = root.var_copy("a.weight", &Tensor::from_slice(&[0.5_f32, -1.25, 2.0]));
-        let bias = root.var_copy("a.bias", &Tensor::from_slice(&[1.0_f32]));
+        let layer = parameters.root() / "a";
+        let weight = layer.var_copy("weight", &Tensor::from_slice(&[0.5_f32, -1.25, 2.0]));
+        let bias = layer.var_copy("bias", &Tensor::from_slice(&[1.0_f32]));
         (parameters, weight, bias)
     }
 

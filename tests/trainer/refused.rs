@@ -48,9 +48,8 @@ fn other_pictures_do_not_go_on_with_a_run() {
 fn a_place_that_cannot_be_written_to_is_named_before_training() {
     let fixture = Fixture::new();
     fs::write(fixture.path("file"), "").unwrap();
-    let error = fixture.plan("file/run", &[]).err().map(|error| error.to_string());
-    // `path` of the fixture makes the parents, so this one is asked for directly.
-    assert!(error.is_some_and(|error| error.starts_with("train: cannot create")));
+    let error = Plan::new(settings(&[]), &fixture.backbone(), &fixture.path("file").join("run")).unwrap_err();
+    assert!(error.to_string().starts_with("train: cannot create"), "{error}");
 }
 
 #[test]

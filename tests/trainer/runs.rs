@@ -169,3 +169,18 @@ fn data_without_tests_trains_and_has_no_best_weights() {
     assert!(outcome.finished && outcome.state.best().is_none());
     assert!(exists(&fixture.path("run/weights.safetensors")) && !exists(&fixture.path("run/best.safetensors")));
 }
+
+#[test]
+fn the_report_shows_curves_scores_and_pictures_and_needs_no_other_file() {
+    let fixture = Fixture::new();
+    fixture.train(fixture.plan("run", &[]).unwrap(), usize::MAX).unwrap();
+    let html = String::from_utf8(fixture.bytes("run/report.html")).unwrap();
+    // Seven terms, their total and three scores; picture, heat and truth of four items.
+    assert_eq!(html.matches("<svg").count(), 11);
+    assert_eq!(html.matches("<img").count(), 12);
+    assert_eq!(html.matches("src=").count(), html.matches("src=\"data:image/png;base64,").count());
+    assert!(!html.contains("http") && !html.contains("<script") && !html.contains("href"), "something else is loaded");
+    for expected in ["<td>cut<td>", "<td>hold<td>", "<tr class=best>", "knife", "noise_heads: 15"] {
+        assert!(html.contains(expected), "{expected}");
+    }
+}

@@ -4,7 +4,7 @@
 //! Plan (settings, and a backbone's file or a checkpoint) -> train:
 //!   sampler -> FeatureSource -> learner (network -> losses) -> optimizer     every step   -> metrics.csv
 //!   test items -> FeatureSource -> evaluate                                  every epoch  -> metrics.csv
-//!   checkpoint: last.safetensors (to go on from), best.safetensors, weights.safetensors (to use)
+//!   checkpoint: last.safetensors (to go on from), best.safetensors, weights.safetensors (to use); report.html
 //! ```
 //!
 //! Everything that is drawn follows from the seed, the epoch and the place in it, so that a resumed run is the run that was
@@ -15,6 +15,7 @@ mod checkpoint;
 mod evaluate;
 mod history;
 mod learner;
+mod report;
 mod tensor_file;
 mod trainer;
 
@@ -52,6 +53,8 @@ pub const LAST: &str = "last.safetensors";
 pub const BEST: &str = "best.safetensors";
 /// The weights after the last epoch.
 pub const WEIGHTS: &str = "weights.safetensors";
+/// How it goes, for people.
+pub const REPORT: &str = "report.html";
 /// Losses and scores.
 pub const METRICS: &str = "metrics.csv";
 

@@ -5,11 +5,12 @@ use std::{path::Path, sync::atomic::Ordering};
 use tch::Tensor;
 
 use super::{
-    BEST, Event, Job, LAST, METRICS, State, WEIGHTS,
+    BEST, Event, Job, LAST, METRICS, REPORT, State, WEIGHTS,
     checkpoint::{write_checkpoint, write_weights},
     evaluate::{Evaluation, Test, evaluate},
     history::{At, History},
     learner::{Batch, Learner, Losses},
+    report,
 };
 use crate::{
     data::sampling::{EXO_PER_SAMPLE, Sample, Sampler, Variants},
@@ -158,6 +159,10 @@ impl Trainer<'_, '_> {
             write_weights(&self.out.join(BEST), self.learner, &self.state)?;
         }
         self.save()?;
+        let Job { dataset, limits, .. } = *self.job;
+        let mut test = Test { network: &self.learner.network, source: &mut *self.source, dataset, limits };
+        let (report, metrics) = (self.out.join(REPORT), self.out.join(METRICS));
+        report::write(&report, &metrics, &self.state, (&evaluation, &mut test))?;
         let evaluation = (!self.job.dataset.test.is_empty()).then_some(&evaluation);
         (self.watch)(&Event::Epoch { epoch: epoch + 1, evaluation, best });
         Ok(true)
