@@ -16,8 +16,8 @@ test: setup ## Run every test: Rust, ROS 2 round trips, colcon build
 	$(ENV) cargo test --locked --features ros
 	$(ENV) bash tests/colcon.sh
 
-test-train: setup-train ## Test the models on libtorch against PyTorch (setup-train first takes 5 GB)
-	source scripts/env-train.sh && cargo test --locked --features train --test train
+test-train: setup-train ## Test the models and training on libtorch (setup-train first takes 5 GB)
+	source scripts/env-train.sh && cargo test --locked --features train --lib --test train --test trainer
 
 lint: setup ## Check format and clippy, warnings denied
 	cargo fmt --check
