@@ -34,7 +34,7 @@ pub(super) struct Losses {
     /// The batch.
     #[arg(long, value_name = "FILE")]
     batch: PathBuf,
-    /// Behave as published also where it looks like a mistake: a part without patches passes for LoopTrans' background.
+    /// Behave as published also where it looks like a mistake: a part without patches passes for the background.
     #[arg(long)]
     reference_quirks: bool,
     /// Write the report as JSON; - writes it to stdout.
@@ -54,8 +54,10 @@ impl Losses {
             SystemArgument::Looptrans => System::LoopTrans,
             SystemArgument::Locate => System::Locate,
         };
-        if system != System::LoopTrans && (self.clusters.is_some() || self.reference_quirks) {
-            anyhow::bail!("--clusters and --reference-quirks are for --system looptrans: the others have no clusters");
+        if matches!(system, System::Locate) && (self.clusters.is_some() || self.reference_quirks) {
+            anyhow::bail!(
+                "--clusters and --reference-quirks belong to --system looptrans: LOCATE has no concept clusters"
+            );
         }
         let clusters = match &self.clusters {
             None => Clusters::InWeights,

@@ -22,9 +22,8 @@ use tch::{Kind, Tensor};
 
 use crate::support::{image, seeded, values};
 
-/// Both sides run the same libtorch kernels, but sum in another order. Measured at most 3e-7 for LoopTrans and LOCATE, 2e-5
-/// for small gradients of WSMA.
-const TOLERANCE: f64 = 1e-4;
+/// Both sides run the same libtorch kernels; their sums differ in order. Measured at most 2e-6.
+const TOLERANCE: f64 = 2e-5;
 const ACTIONS: [&str; 3] = ["cut", "hold", "open"];
 
 /// A folder with weights of both networks, concepts and a batch, as scripts/parity/trace_losses.py has them.
