@@ -97,6 +97,23 @@ fn folders_of_other_names_make_their_own_list() {
 }
 
 #[test]
+fn a_split_s_own_list_comes_before_the_published_one() {
+    let folder = small();
+    let list = folder.path("Seen/affordances.txt");
+    fs::write(&list, "# mine\nhold\n\ncut_with\nstack\n").unwrap();
+    assert_eq!(folder.open(Some("Seen"), &[]).unwrap().affordances, ["hold", "cut_with", "stack"]);
+    assert_eq!(folder.open(Some("Seen"), &["cut_with", "hold"]).unwrap().affordances, ["cut_with", "hold"]);
+    fs::write(&list, "hold\n").unwrap();
+    let error = folder.open(Some("Seen"), &[]).unwrap_err().to_string();
+    assert!(error.contains("not in the list: cut_with; the list: hold"), "{error}");
+    fs::write(&list, "hold\nhold\n").unwrap();
+    let error = folder.open(Some("Seen"), &[]).unwrap_err().to_string();
+    assert!(error.contains("affordances.txt") && error.contains("\"hold\" again"), "{error}");
+    fs::write(&list, [b'h', 0xff]).unwrap();
+    assert!(folder.open(Some("Seen"), &[]).unwrap_err().to_string().contains("affordances.txt"));
+}
+
+#[test]
 fn an_affordance_that_the_list_does_not_name_is_refused() {
     let error = small().open(Some("Seen"), &["hold"]).unwrap_err().to_string();
     assert!(error.contains("not in the list: cut_with; the list: hold"), "{error}");

@@ -25,6 +25,8 @@ use crate::{
     },
 };
 
+const LIMITS: Limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
+
 /// Train LoopTrans or LOCATE.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -112,8 +114,7 @@ impl Train {
             flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))?;
             flag::register(*signal, Arc::clone(&stop))?;
         }
-        let limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
-        let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop };
+        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop };
         let mut view = View::new()?;
         let outcome = plan.train(&job, &mut |event| view.show(event))?;
         view.bar.finish_and_clear();
@@ -156,7 +157,7 @@ impl Train {
         let split = settings.data.split.as_deref();
         let mut dataset = Dataset::open(&Source { root: &self.data, split, affordances: &actions })?;
         if !self.skip_check {
-            let findings = look(&dataset)?;
+            let findings = look(&dataset, &LIMITS)?;
             leave_out(&mut dataset, &findings);
         }
         const SHOWN: usize = 10;

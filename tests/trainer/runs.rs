@@ -128,14 +128,7 @@ fn the_weights_export_as_they_are() {
         assert_eq!((description.actions, description.trained), (vec!["cut".to_owned(), "hold".to_owned()], true));
         assert!(description.source.starts_with("LoopTrans trained on "), "{}", description.source);
         assert_eq!((sizes.channels, sizes.heads), (17, 3));
-        let settings = bundle::Settings {
-            name: "toy".to_owned(),
-            presence: PresenceSource::Scam,
-            affordances: Vec::new(),
-            heat_threshold: bundle::DEFAULT_HEAT_THRESHOLD,
-            command: "test".to_owned(),
-            force: false,
-        };
+        let settings = bundle::Settings::new("toy", PresenceSource::Scam);
         let contract = bundle::write(&weights, &fixture.path(&format!("bundles/{file}")), &settings).unwrap();
         assert!(contract.provenance.trained);
     }
