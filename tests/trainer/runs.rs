@@ -11,7 +11,7 @@ use looptrans_ros::{
     train::run::{Event, Plan},
 };
 
-use super::support::{Fixture, SAMPLES, clusters, exists};
+use super::support::{Fixture, SAMPLES, clusters, exists, flat, settings};
 
 /// The total loss of each step of a run.
 fn totals(fixture: &Fixture, out: &str, set: &[&str]) -> Vec<f64> {
@@ -208,4 +208,15 @@ fn the_report_shows_curves_scores_and_pictures_and_needs_no_other_file() {
     for expected in ["<td>cut<td>", "<td>hold<td>", "<tr class=best>", "knife", "noise_heads: 15"] {
         assert!(html.contains(expected), "{expected}");
     }
+}
+
+#[test]
+fn a_backbone_alone_serves_as_one_within_a_model() {
+    let fixture = Fixture::new();
+    let alone = fixture.path("dino.safetensors");
+    flat(&fixture.backbone(), &alone, |_| {});
+    fixture.train(fixture.plan("whole", &["epochs=1"]).unwrap(), usize::MAX).unwrap();
+    let plan = Plan::new(settings(&["epochs=1"]), &alone, &fixture.path("alone")).unwrap();
+    fixture.train(plan, usize::MAX).unwrap();
+    assert!(fixture.bytes("whole/weights.safetensors") == fixture.bytes("alone/weights.safetensors"));
 }
