@@ -20,8 +20,8 @@ test-node: setup ## Test all but training: Rust, ROS 2 round trips, colcon build
 	$(ENV) cargo test --locked --features ros
 	$(ENV) bash tests/colcon.sh
 
-test-train: setup setup-train ## Test the models on libtorch: against PyTorch, published numbers and exports
-	$(TRAIN_ENV) cargo test --locked --features train --test train
+test-train: setup setup-train ## Test the models and training on libtorch: against PyTorch, published numbers and exports
+	$(TRAIN_ENV) cargo test --locked --features train --lib --test train --test trainer
 
 lint: setup setup-train ## Check format and clippy, warnings denied
 	cargo fmt --check

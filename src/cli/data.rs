@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Pictures of a training set: more than any camera's, little enough to decode several at a time.
-const MAX_PICTURE_PIXELS: u64 = 100_000_000;
+pub(super) const MAX_PICTURE_PIXELS: u64 = 100_000_000;
 /// Lines of each kind that a table shows; --json has them all.
 const SHOWN: usize = 20;
 
@@ -135,7 +135,7 @@ impl Check {
     }
 }
 
-fn look(dataset: &Dataset, limits: &Limits) -> anyhow::Result<Vec<PictureFinding>> {
+pub(super) fn look(dataset: &Dataset, limits: &Limits) -> anyhow::Result<Vec<PictureFinding>> {
     let pictures: usize = dataset.train.iter().map(|folder| folder.exo.len() + folder.ego.len()).sum();
     let style = ProgressStyle::with_template("looking at pictures {bar:30} {pos}/{len} ({eta} left)")?;
     let bar = ProgressBar::new((pictures + dataset.test.len()) as u64).with_style(style);
@@ -179,7 +179,11 @@ fn rows(report: &Report<'_>) -> Vec<(&'static str, String)> {
 }
 
 /// The first of many lines, and how many more there are.
-fn push_some(rows: &mut Vec<(&'static str, String)>, name: &'static str, lines: impl ExactSizeIterator<Item = String>) {
+pub(super) fn push_some(
+    rows: &mut Vec<(&'static str, String)>,
+    name: &'static str,
+    lines: impl ExactSizeIterator<Item = String>,
+) {
     let more = lines.len().saturating_sub(SHOWN);
     rows.extend(lines.take(SHOWN).map(|line| (name, line)));
     if more > 0 {

@@ -9,6 +9,8 @@ mod export;
 mod losses;
 mod predict;
 mod synth;
+#[cfg(feature = "train")]
+mod train;
 
 use std::io::{self, Write};
 
@@ -35,6 +37,8 @@ enum Command {
     Bench(bench::Bench),
     #[cfg(feature = "train")]
     Losses(losses::Losses),
+    #[cfg(feature = "train")]
+    Train(train::Train),
 }
 
 /// Runs the command.
@@ -53,6 +57,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Bench(arguments) => arguments.run(),
         #[cfg(feature = "train")]
         Command::Losses(arguments) => arguments.run(),
+        #[cfg(feature = "train")]
+        Command::Train(arguments) => arguments.run(),
     }
 }
 

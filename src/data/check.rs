@@ -1,12 +1,16 @@
 //! Looks at every picture of a dataset before hours are spent on it.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
-use super::{index::Dataset, truth};
+use super::{
+    index::{Dataset, LeftOut},
+    truth,
+};
 use crate::perceive::{decode::Limits, picture};
 
 /// A picture that will be in the way.
@@ -75,6 +79,39 @@ pub fn check_pictures(dataset: &Dataset, limits: &Limits, progress: &(dyn Fn() +
     });
     found.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.path.cmp(&b.1.path)));
     found.into_iter().map(|(_, finding)| finding).collect()
+}
+
+/// Takes the pictures that can't be used out of a dataset's lists, and says so in [`Dataset::left_out`]. A ground truth of
+/// another size stays.
+pub fn leave_out(dataset: &mut Dataset, findings: &[PictureFinding]) {
+    let unusable: BTreeMap<&Path, &'static str> = findings.iter().filter_map(reason).collect();
+    let usable = |path: &PathBuf| !unusable.contains_key(path.as_path());
+    for folder in &mut dataset.train {
+        folder.exo.retain(usable);
+        folder.ego.retain(usable);
+    }
+    let mut left_out: Vec<LeftOut> =
+        unusable.iter().map(|(path, reason)| LeftOut { path: path.to_path_buf(), reason }).collect();
+    dataset.train.retain(|folder| {
+        let rest = folder.exo.first().or(folder.ego.first());
+        let complete = !folder.exo.is_empty() && !folder.ego.is_empty();
+        if let (false, Some(rest)) = (complete, rest) {
+            let path = rest.parent().unwrap_or(rest).to_owned();
+            left_out.push(LeftOut { path, reason: "no picture of the other view can be used" });
+        }
+        complete
+    });
+    dataset.test.retain(|item| usable(&item.picture) && usable(&item.truth));
+    dataset.left_out.extend(left_out);
+}
+
+fn reason(found: &PictureFinding) -> Option<(&Path, &'static str)> {
+    let reason = match found.finding {
+        Finding::Unreadable { .. } => "can't be read",
+        Finding::NothingMarked => "a ground truth that marks nothing",
+        Finding::OtherSize { .. } => return None,
+    };
+    Some((&found.path, reason))
 }
 
 impl Look<'_> {

@@ -21,7 +21,7 @@ pub mod truth;
 
 use std::path::PathBuf;
 
-pub use check::{Finding, PictureFinding, check_pictures};
+pub use check::{Finding, PictureFinding, check_pictures, leave_out};
 pub use index::{Dataset, TestItem, TrainFolder};
 
 use crate::perceive::picture::PictureError;

@@ -60,6 +60,11 @@ impl Locate {
         self.eval(image, &mut Tracer::off())
     }
 
+    /// [`Self::class_maps`] of what the backbone said of the images.
+    pub fn class_maps_of(&self, ego: &Features) -> Tensor {
+        self.ego_maps(&self.features(ego, &mut Tracer::off()), false, &mut Tracer::off())
+    }
+
     /// Both branches' class maps [B, C, h, w] of the same normalised images, with running statistics: the exocentric
     /// branch is in Theta_scam's place.
     ///

@@ -17,6 +17,7 @@ mod branch;
 mod classifier;
 pub mod concepts;
 pub mod eager;
+pub mod features;
 pub mod inference;
 pub mod locate;
 pub mod locate_parts;
@@ -25,6 +26,9 @@ pub mod loss_report;
 pub mod losses;
 mod network;
 mod norm;
+pub mod optimizer;
+pub mod run;
+pub mod settings;
 mod shape;
 mod tensor;
 mod theta_pixel;
@@ -35,7 +39,11 @@ pub mod wsma;
 
 use std::path::PathBuf;
 
-use crate::export::{ExportError, weights::Problems};
+use crate::{
+    data::DataError,
+    export::{ExportError, weights::Problems},
+    perceive::picture::PictureError,
+};
 
 /// Why a model cannot be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +57,43 @@ pub enum TrainError {
         /// The cause.
         source: tch::TchError,
     },
+    /// The file system said no.
+    #[error("train: cannot {action} {path}: {source}")]
+    Io {
+        /// "read", "write" and the like.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// A file that is not what it should be.
+    #[error("train: {path}: expected {expected}, found {found}")]
+    File {
+        /// It.
+        path: PathBuf,
+        /// What would do.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A loss or gradient became NaN or infinite.
+    #[error(
+        "train: {term} is {value} in epoch {epoch}, step {step}: stopped; {checkpoint} holds the last good state. \
+         Remedy: a lower --lr, or other weights of the losses"
+    )]
+    NotFinite {
+        /// The loss term, or the gradient of which parameter.
+        term: String,
+        /// NaN or an infinity.
+        value: f64,
+        /// Counted from 1.
+        epoch: u64,
+        /// Counted from 1.
+        step: u64,
+        /// What to resume from.
+        checkpoint: PathBuf,
+    },
     /// The weights file does not fit the model.
     #[error("train: {path}: weights do not fit: {problems}")]
     Weights {
@@ -60,6 +105,9 @@ pub enum TrainError {
     /// The weights file does not say what it is.
     #[error(transparent)]
     Describe(#[from] ExportError),
+    /// A dataset or a picture of it can't be used.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// A tensor of another shape than the model takes.
     #[error("train: {what}: expected {expected}, found {found:?}")]
     Input {
@@ -80,4 +128,10 @@ pub enum TrainError {
         /// What came.
         found: String,
     },
+}
+
+impl From<PictureError> for TrainError {
+    fn from(error: PictureError) -> Self {
+        Self::Data(error.into())
+    }
 }

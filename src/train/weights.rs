@@ -61,7 +61,12 @@ pub(super) fn read(path: &Path) -> Result<BTreeMap<String, Tensor>, TrainError> 
     Ok(tensors.map_err(|source| TrainError::Read { path: path.to_owned(), source })?.into_iter().collect())
 }
 
-fn assign(parameters: &VarStore, file: &BTreeMap<String, Tensor>, path: &Path, prefix: &str) -> Result<(), TrainError> {
+pub(super) fn assign(
+    parameters: &VarStore,
+    file: &BTreeMap<String, Tensor>,
+    path: &Path,
+    prefix: &str,
+) -> Result<(), TrainError> {
     let mut model: BTreeMap<String, Tensor> = parameters.variables().into_iter().collect();
     model.retain(|name, _| name.starts_with(prefix));
 

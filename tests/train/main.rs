@@ -13,6 +13,7 @@ mod eager;
 mod export;
 #[path = "../export_support/mod.rs"]
 mod export_support;
+mod features;
 mod golden;
 mod loading;
 mod locate;

@@ -1,0 +1,261 @@
+//! `looptrans train`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use signal_hook::{consts::TERM_SIGNALS, flag};
+
+use super::data::{MAX_PICTURE_PIXELS, look};
+use crate::{
+    convert::ActionList,
+    data::{Dataset, index::Source, leave_out},
+    perceive::decode::Limits,
+    train::{
+        run::{BEST, Device, Event, Job, LAST, METRICS, Mean, Outcome, Plan, REPORT, WEIGHTS},
+        settings::{Assignment, Settings},
+    },
+};
+
+const LIMITS: Limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
+
+/// Train LoopTrans or LOCATE.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  looptrans train AGD20K --settings config/train/looptrans_agd20k_seen.yaml --backbone dino.safetensors --out runs/seen
+  looptrans train AGD20K --out runs/seen --resume
+  looptrans train my_kitchen --affordances open,hold,pour --backbone dino.safetensors --out runs/kitchen \\
+      --set looptrans.weights.dill=0 --epochs 8
+
+Ctrl-C ends the run after the step it is in; --resume goes on. On a CPU with the same number of threads the resumed run
+is, bit for bit, the one that was not interrupted.
+
+In the run's folder: last.safetensors (to go on from), best.safetensors (the weights with the lowest test KLD),
+weights.safetensors (after the last epoch; both for looptrans export), metrics.csv (losses of every step, KLD, SIM and NSS
+of every epoch) and report.html (their curves, scores by action, test pictures with heat; to be opened in a browser).
+
+Training on a GPU is written but was never run.")]
+pub(super) struct Train {
+    /// The dataset's folder, as for `looptrans data check`.
+    data: PathBuf,
+    /// The run's folder.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// Go on with the run in --out, by the settings it has.
+    #[arg(long, conflicts_with_all = ["settings", "set", "backbone", "batch", "seed", "lr", "clusters", "split", "affordances"])]
+    resume: bool,
+    /// The settings, YAML as in config/train [default: LoopTrans as published].
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// DINO's weights, or a whole model's whose backbone to take, as `looptrans convert` writes them.
+    #[arg(long, value_name = "FILE", required_unless_present = "resume")]
+    backbone: Option<PathBuf>,
+    /// Override one key of the settings.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment)]
+    set: Vec<Assignment>,
+    /// Epochs in all.
+    #[arg(long)]
+    epochs: Option<u64>,
+    /// Samples of a step.
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Of every random draw.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Learning rate.
+    #[arg(long)]
+    lr: Option<f64>,
+    /// Where LoopTrans' parts come from: a file with concept clusters, in-backbone, or k-means.
+    #[arg(long, value_name = "FILE|in-backbone|k-means")]
+    clusters: Option<String>,
+    /// The split's folder in the dataset's.
+    #[arg(long, value_name = "FOLDER")]
+    split: Option<String>,
+    /// The actions in class order: a vocabulary, a list like cut,hold,open, or a file with one per line.
+    #[arg(long, value_name = "NAME|LIST|FILE")]
+    affordances: Option<String>,
+    /// Where to compute: cpu, cuda, or cuda:1 for the second GPU.
+    #[arg(long, default_value = "cpu", value_parser = device)]
+    device: Device,
+    /// Do not open every picture before training: one that can't be read then stops the run when its turn comes.
+    #[arg(long)]
+    skip_check: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    finished: bool,
+    folder: &'a Path,
+    epochs: usize,
+    /// Of the best epoch, counted from 1.
+    best: Option<(usize, Mean)>,
+    last: Option<Mean>,
+    left_out: usize,
+}
+
+impl Train {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let plan = if self.resume { Plan::resume(&self.out, self.epochs)? } else { self.new_run()? };
+        let dataset = self.dataset(plan.settings())?;
+        let stop = Arc::new(AtomicBool::new(false));
+        for signal in TERM_SIGNALS {
+            // The second one of its kind ends the program at once; the checkpoint on disk is whole at every moment.
+            flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))?;
+            flag::register(*signal, Arc::clone(&stop))?;
+        }
+        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop };
+        let mut view = View::new()?;
+        let outcome = plan.train(&job, &mut |event| view.show(event))?;
+        view.bar.finish_and_clear();
+        self.report(&outcome, dataset.left_out.len())
+    }
+
+    fn new_run(&self) -> anyhow::Result<Plan> {
+        let (text, origin) = match &self.settings {
+            None => ("{}".to_owned(), "settings".to_owned()),
+            Some(file) => {
+                let origin = file.display().to_string();
+                (fs::read_to_string(file).with_context(|| format!("cannot read {origin}"))?, origin)
+            }
+        };
+        let settings = Settings::read(&text, &origin, &self.assignments())?;
+        let backbone = self.backbone.as_deref().context("--backbone is missing")?;
+        Ok(Plan::new(settings, backbone, &self.out)?)
+    }
+
+    /// --set and the flags that stand for single keys.
+    fn assignments(&self) -> Vec<Assignment> {
+        let text = |text: &String| serde_json::Value::from(text.as_str()).to_string();
+        let flags = [
+            ("epochs", self.epochs.map(|value| value.to_string())),
+            ("batch", self.batch.map(|value| value.to_string())),
+            ("seed", self.seed.map(|value| value.to_string())),
+            ("optimizer.lr", self.lr.map(|value| value.to_string())),
+            ("looptrans.clusters", self.clusters.as_ref().map(text)),
+            ("data.split", self.split.as_ref().map(text)),
+            ("data.affordances", self.affordances.as_ref().map(text)),
+        ];
+        let flags =
+            flags.into_iter().filter_map(|(key, value)| Some(Assignment { key: key.to_owned(), value: value? }));
+        self.set.iter().cloned().chain(flags).collect()
+    }
+
+    fn dataset(&self, settings: &Settings) -> anyhow::Result<Dataset> {
+        let actions = settings.data.affordances.as_deref().map(ActionList::read).transpose()?;
+        let actions = actions.map_or_else(Vec::new, |list| list.actions);
+        let split = settings.data.split.as_deref();
+        let mut dataset = Dataset::open(&Source { root: &self.data, split, affordances: &actions })?;
+        if !self.skip_check {
+            let findings = look(&dataset, &LIMITS)?;
+            leave_out(&mut dataset, &findings);
+        }
+        const SHOWN: usize = 10;
+        for left in dataset.left_out.iter().take(SHOWN) {
+            eprintln!("left out: {}: {}", left.path.display(), left.reason);
+        }
+        if dataset.left_out.len() > SHOWN {
+            eprintln!("left out: {} in all; `looptrans data check` names them", dataset.left_out.len());
+        }
+        Ok(dataset)
+    }
+
+    fn report(&self, outcome: &Outcome, left_out: usize) -> anyhow::Result<()> {
+        let Outcome { finished, state } = outcome;
+        let best = state.best().map(|(epoch, mean)| (epoch + 1, mean));
+        let last = state.scores.last().copied().flatten();
+        let epochs = state.scores.len();
+        let report = Report { finished: *finished, folder: &self.out, epochs, best, last, left_out };
+        let mut rows = vec![("run", self.out.display().to_string())];
+        if *finished {
+            rows.push(("weights", self.out.join(WEIGHTS).display().to_string()));
+        } else {
+            let (epoch, step) = (state.epoch + 1, state.step);
+            rows.push(("stopped", format!("in epoch {epoch} after step {step}; go on with --resume ({LAST})")));
+        }
+        if let Some((epoch, mean)) = &best {
+            rows.push(("best", format!("{BEST}: epoch {epoch}, {}", scores(mean))));
+        }
+        if let Some(mean) = &last {
+            rows.push(("last", format!("epoch {epochs}, {}", scores(mean))));
+        }
+        rows.push(("metrics", self.out.join(METRICS).display().to_string()));
+        if epochs > 0 {
+            rows.push(("report", self.out.join(REPORT).display().to_string()));
+        }
+        super::print_report(self.json, &report, &rows)
+    }
+}
+
+fn scores(mean: &Mean) -> String {
+    let nss = mean.nss.map_or_else(|| "none".to_owned(), |nss| format!("{nss:.3}"));
+    format!("KLD {:.3}, SIM {:.3}, NSS {nss} over {} pictures", mean.kld, mean.sim, mean.items)
+}
+
+/// What people see while it runs: on stderr.
+struct View {
+    bar: ProgressBar,
+}
+
+impl View {
+    fn new() -> anyhow::Result<Self> {
+        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ({eta} left) {msg}")?;
+        let bar = ProgressBar::new(0).with_style(style);
+        bar.enable_steady_tick(Duration::from_secs(1));
+        Ok(Self { bar })
+    }
+
+    fn show(&mut self, event: &Event<'_>) {
+        let bar = &self.bar;
+        match event {
+            Event::Step { at: (epoch, step), of: (epochs, steps), losses, total } => {
+                let done = (epoch - 1) * steps + step;
+                if bar.length() != Some(epochs * steps) {
+                    // The steps that were done before do not count for the time left.
+                    bar.set_length(epochs * steps);
+                    bar.set_position(done);
+                    bar.reset_eta();
+                }
+                bar.set_position(done);
+                bar.set_prefix(format!("epoch {epoch}/{epochs}"));
+                let terms: Vec<String> = losses.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+                bar.set_message(format!("loss {total:.3} ({})", terms.join(" ")));
+            }
+            Event::Test { done, of } => bar.set_message(format!("testing {done}/{of}")),
+            Event::Epoch { epoch, evaluation, best } => {
+                let mean = evaluation.and_then(|evaluation| evaluation.mean());
+                let text = mean.as_ref().map_or_else(|| "nothing to test with".to_owned(), scores);
+                let best = if *best { ", the best so far" } else { "" };
+                bar.suspend(|| eprintln!("epoch {epoch}: {text}{best}"));
+                for (_, reason) in evaluation.map_or(&[][..], |evaluation| &evaluation.skipped) {
+                    bar.suspend(|| eprintln!("not tested: {reason}"));
+                }
+            }
+        }
+    }
+}
+
+fn assignment(text: &str) -> Result<Assignment, String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as optimizer.lr=0.0005")?;
+    Ok(Assignment { key: key.to_owned(), value: value.to_owned() })
+}
+
+fn device(text: &str) -> Result<Device, String> {
+    let number = |text| usize::from_str(text).map_err(|_| "expected cpu, cuda or cuda:NUMBER".to_owned());
+    match text.split_once(':') {
+        None if text == "cpu" => Ok(Device::Cpu),
+        None if text == "cuda" => Ok(Device::Cuda(0)),
+        Some(("cuda", index)) => number(index).map(Device::Cuda),
+        _ => Err("expected cpu, cuda or cuda:NUMBER".to_owned()),
+    }
+}

@@ -1,0 +1,139 @@
+//! Test scores of a network: the published protocol on every test item.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+use super::learner::Network;
+use crate::{
+    data::{Dataset, truth},
+    metrics::{Protocol, Scores},
+    perceive::decode::Limits,
+    train::{
+        TrainError,
+        features::{FeatureSource, on_all_cores},
+    },
+};
+
+/// Test items that go through the network at once.
+const AT_ONCE: usize = 16;
+
+/// Plain means over test items.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Mean {
+    /// Items.
+    pub items: usize,
+    /// Kullback-Leibler divergence; lower is better.
+    pub kld: f64,
+    /// Similarity; higher is better.
+    pub sim: f64,
+    /// Normalised scanpath saliency, over the items that have one; higher is better.
+    pub nss: Option<f64>,
+}
+
+/// How a test went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Scores by test item (index into [`Dataset::test`]).
+    pub items: Vec<(usize, Scores)>,
+    /// Items that can't be scored, and why.
+    pub skipped: Vec<(usize, String)>,
+}
+
+impl Mean {
+    /// None of nothing.
+    pub fn of<'a>(scores: impl Iterator<Item = &'a Scores>) -> Option<Self> {
+        let (mut items, mut with_nss, mut sums) = (0, 0, [0.0; 3]);
+        for Scores { kld, sim, nss } in scores {
+            items += 1;
+            with_nss += usize::from(nss.is_some());
+            for (sum, value) in sums.iter_mut().zip([*kld, *sim, nss.unwrap_or(0.0)]) {
+                *sum += value;
+            }
+        }
+        let count = items as f64;
+        let nss = (with_nss > 0).then(|| sums[2] / with_nss as f64);
+        (items > 0).then(|| Self { items, kld: sums[0] / count, sim: sums[1] / count, nss })
+    }
+}
+
+impl Evaluation {
+    /// Over all items.
+    pub fn mean(&self) -> Option<Mean> {
+        Mean::of(self.items.iter().map(|(_, scores)| scores))
+    }
+
+    /// Over the items of each action, in class order.
+    pub fn by_action(&self, dataset: &Dataset) -> Vec<Option<Mean>> {
+        let of = |label| {
+            let own = self.items.iter().filter(move |(item, _)| dataset.test[*item].label == label);
+            Mean::of(own.map(|(_, scores)| scores))
+        };
+        (0..dataset.affordances.len()).map(of).collect()
+    }
+}
+
+/// What [`evaluate`] works with.
+pub struct Test<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// Features of its pictures.
+    pub source: &'a mut dyn FeatureSource,
+    /// The items.
+    pub dataset: &'a Dataset,
+    /// Larger ground truth pictures are refused.
+    pub limits: Limits,
+}
+
+/// Scores every test item; None if `stop` was set on the way. `progress` is called with the items done.
+///
+/// # Errors
+/// A test picture that can't be read. A ground truth that can't be used only costs its item.
+pub fn evaluate(
+    test: &mut Test<'_>,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(usize),
+) -> Result<Option<Evaluation>, TrainError> {
+    let mut evaluation = Evaluation { items: Vec::new(), skipped: Vec::new() };
+    let all: Vec<usize> = (0..test.dataset.test.len()).collect();
+    for items in all.chunks(AT_ONCE) {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let maps = heat(test, items)?;
+        let (dataset, limits) = (test.dataset, test.limits);
+        let score = |(): &mut (), index: usize| -> Result<Result<Scores, String>, TrainError> {
+            let truth = match truth::load(&dataset.test[items[index]].truth, &limits) {
+                Ok(truth) => truth,
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            let scores = Protocol::default().score(maps[index].view(), truth.view());
+            Ok(scores.map_err(|error| error.to_string()))
+        };
+        for (&item, result) in items.iter().zip(on_all_cores(items.len(), || (), score)?) {
+            match result {
+                Ok(scores) => evaluation.items.push((item, scores)),
+                Err(reason) => evaluation.skipped.push((item, reason)),
+            }
+        }
+        progress(items[0] + items.len());
+    }
+    Ok(Some(evaluation))
+}
+
+/// The class maps [h, w] of test items, each of its own label.
+pub(super) fn heat(test: &mut Test<'_>, items: &[usize]) -> Result<Vec<Array2<f32>>, TrainError> {
+    let maps = test.network.class_maps_of(&test.source.test(items)?);
+    let labels: Vec<i64> = items.iter().map(|&item| test.dataset.test[item].label as i64).collect();
+    let labels = Tensor::from_slice(&labels).to_device(maps.device());
+    let own = crate::train::tensor::channel_of(&maps, &labels).to_kind(Kind::Float);
+    let sides = own.size();
+    let (h, w) = (sides[1] as usize, sides[2] as usize);
+    let failed = |found: String| TrainError::Values { what: "class maps", expected: "[b, h, w]".to_owned(), found };
+    let values = Vec::<f32>::try_from(own.flatten(0, -1)).map_err(|error| failed(error.to_string()))?;
+    let map =
+        |values: &[f32]| Array2::from_shape_vec((h, w), values.to_vec()).map_err(|error| failed(error.to_string()));
+    values.chunks_exact(h * w).map(map).collect()
+}

@@ -1,0 +1,255 @@
+//! A network with all that turns samples into a loss.
+
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+use tch::{Device, Tensor, nn::VarStore};
+
+use crate::{
+    export::layout::Sizes,
+    train::{
+        TrainError,
+        backbone::{Backbone, Features},
+        concepts::{Concepts, spherical_k_means},
+        locate::Locate,
+        locate_parts::{Active, Prototypes, active_patches, k_means, prototypes, random_starts},
+        looptrans::LoopTrans,
+        loss_report::System,
+        losses,
+        settings::{LocateSettings, LoopTransSettings, Settings, TestedMaps},
+        weights,
+    },
+};
+
+/// The trained networks.
+#[derive(Debug)]
+pub enum Network {
+    /// LoopTrans, and which of its maps are tested.
+    LoopTrans(LoopTrans, TestedMaps),
+    /// LOCATE.
+    Locate(Locate),
+}
+
+impl Network {
+    /// Its frozen part.
+    pub fn backbone(&self) -> &Backbone {
+        match self {
+            Self::LoopTrans(network, _) => &network.backbone,
+            Self::Locate(network) => &network.backbone,
+        }
+    }
+
+    /// P [B, C+M, h, w] with running statistics: what is tested.
+    pub fn class_maps_of(&self, ego: &Features) -> Tensor {
+        tch::no_grad(|| match self {
+            Self::LoopTrans(network, TestedMaps::Pixel) => network.class_maps_of(ego),
+            Self::LoopTrans(network, TestedMaps::Scam) => network.scam_maps_of(ego),
+            Self::Locate(network) => network.class_maps_of(ego),
+        })
+    }
+}
+
+/// A part of a step's samples.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub ego: Features,
+    /// Three of each of `ego`.
+    pub exo: Features,
+    /// [b]
+    pub labels: Tensor,
+    pub epoch: u64,
+    /// Place of the first sample in the epoch.
+    pub place: u64,
+}
+
+/// The terms by name, unweighted, and the weighted sum with its graph.
+#[derive(Debug)]
+pub(super) struct Losses {
+    pub named: Vec<(&'static str, f64)>,
+    pub total: Tensor,
+}
+
+/// Where LoopTrans' parts come from.
+#[derive(Debug)]
+enum Parts {
+    KMeans(i64),
+    Trained { parameters: VarStore, concepts: Box<Concepts> },
+}
+
+/// What one system needs beside its network.
+#[derive(Debug)]
+enum Own {
+    LoopTrans { settings: LoopTransSettings, parts: Parts },
+    Locate { settings: LocateSettings },
+}
+
+/// The network, its parameters and its losses.
+#[derive(Debug)]
+pub(super) struct Learner {
+    pub parameters: VarStore,
+    pub network: Network,
+    own: Own,
+    actions: i64,
+    seed: u64,
+}
+
+/// Channels of the classifier beyond the actions.
+pub(super) fn noise_heads(settings: &Settings) -> usize {
+    settings.looptrans.as_ref().map_or(0, |own| if own.ablation.denoise { own.noise_heads } else { 0 })
+}
+
+impl Learner {
+    /// With initial values that follow from the seed. `clusters`: the file that `in-backbone` means.
+    pub fn new(settings: &Settings, sizes: &Sizes, device: Device, clusters: &Path) -> Result<Self, TrainError> {
+        // libtorch has one generator for all threads.
+        static GENERATOR: Mutex<()> = Mutex::new(());
+        let _mine = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+        tch::manual_seed(settings.seed as i64);
+        let parameters = VarStore::new(device);
+        let root = parameters.root();
+        let (network, own) = match (settings.system, &settings.looptrans, settings.locate) {
+            (System::LoopTrans, Some(own), _) => {
+                let parts = Parts::new(own, device, clusters)?;
+                let network = Network::LoopTrans(LoopTrans::new(&root, sizes), own.ablation.tested);
+                (network, Own::LoopTrans { settings: own.clone(), parts })
+            }
+            (System::Locate, _, Some(settings)) => {
+                (Network::Locate(Locate::new(&root, sizes)), Own::Locate { settings })
+            }
+            (system, ..) => {
+                let expected = "settings of the network".to_owned();
+                return Err(TrainError::Values { what: "settings", expected, found: format!("none of {system:?}") });
+            }
+        };
+        for (name, mut parameter) in parameters.variables() {
+            if name.starts_with(super::backbone_file::PREFIX) {
+                let _ = parameter.requires_grad_(false);
+            }
+        }
+        let actions = (sizes.channels - noise_heads(settings)) as i64;
+        Ok(Self { parameters, network, own, actions, seed: settings.seed })
+    }
+
+    /// Tensors of the concept clusters, if there are trained ones.
+    pub fn clusters(&self) -> Vec<(String, Tensor)> {
+        match &self.own {
+            Own::LoopTrans { parts: Parts::Trained { parameters, .. }, .. } => {
+                parameters.variables().into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    pub fn losses(&self, batch: &Batch) -> Result<Losses, TrainError> {
+        match (&self.own, &self.network) {
+            (Own::LoopTrans { settings, parts }, Network::LoopTrans(network, _)) => {
+                self.looptrans((settings, parts), network, batch)
+            }
+            (Own::Locate { settings }, Network::Locate(network)) => self.locate(settings, network, batch),
+            _ => Err(TrainError::Values {
+                what: "settings",
+                expected: "of the network".to_owned(),
+                found: "another's".to_owned(),
+            }),
+        }
+    }
+
+    fn looptrans(
+        &self,
+        (settings, parts): (&LoopTransSettings, &Parts),
+        network: &LoopTrans,
+        batch: &Batch,
+    ) -> Result<Losses, TrainError> {
+        let Batch { ego, exo, labels, .. } = batch;
+        let saliency = ego.saliency();
+        let similarity = parts.similarity(ego, &saliency)?;
+        let mut step = network.step(ego, exo)?;
+        let ablation = settings.ablation;
+        if !ablation.shared_cam {
+            step.ego_logits = crate::train::classifier::logits(&step.pixel_maps);
+        }
+        let inputs = losses::looptrans::Inputs {
+            step: &step,
+            ego_descriptors: &ego.descriptors,
+            exo_descriptors: &exo.descriptors,
+            saliency: &saliency,
+            similarity: &similarity,
+            labels,
+            actions: self.actions,
+        };
+        let terms = losses::looptrans::terms(&inputs, &settings.options)?;
+        let mut weights = settings.weights;
+        if !ablation.pixel {
+            (weights.mse, weights.dice) = (0.0, 0.0);
+        }
+        if !ablation.denoise {
+            weights.dill = 0.0;
+        }
+        Ok(Losses::new(terms.named(), terms.total(&weights)))
+    }
+
+    fn locate(&self, settings: &LocateSettings, network: &Locate, batch: &Batch) -> Result<Losses, TrainError> {
+        let Batch { ego, exo, labels, epoch, .. } = batch;
+        let step = network.step(ego, exo)?;
+        let prototypes = if *epoch >= settings.proto_from_epoch { Some(self.prototypes(&step, batch)?) } else { None };
+        let inputs = losses::locate::Inputs {
+            step: &step,
+            ego_descriptors: &ego.descriptors,
+            prototypes: prototypes.as_ref(),
+            labels,
+        };
+        let terms = losses::locate::terms(&inputs)?;
+        Ok(Losses::new(terms.named(), terms.total(&settings.weights)))
+    }
+
+    fn prototypes(&self, step: &crate::train::locate::Step, batch: &Batch) -> Result<Prototypes, TrainError> {
+        let active = active_patches(&step.exo_maps, &batch.exo.descriptors, &batch.labels)?;
+        let starts = random_starts(&active, &self.draws(&active, batch))?;
+        let centres = k_means(&active, &starts)?;
+        prototypes(&active, &centres, &batch.ego.descriptors, &batch.ego.salient_patches())
+    }
+
+    /// Uniform numbers that follow from the seed and the batch's place: a resumed run draws what it would have drawn.
+    fn draws(&self, active: &Active, batch: &Batch) -> Tensor {
+        const STARTS_OF_K_MEANS: u64 = 100;
+        let mut key = [0; 32];
+        for (part, number) in key.chunks_exact_mut(8).zip([self.seed, STARTS_OF_K_MEANS, batch.epoch, batch.place]) {
+            part.copy_from_slice(&number.to_le_bytes());
+        }
+        let mut generator = ChaCha8Rng::from_seed(key);
+        let sides = active.rows.size();
+        let values: Vec<f32> = (0..sides[0] * sides[1]).map(|_| generator.random()).collect();
+        Tensor::from_slice(&values).reshape(&sides[..2]).to_device(active.rows.device())
+    }
+}
+
+impl Losses {
+    fn new(terms: losses::Named<'_>, total: Tensor) -> Self {
+        Self { named: terms.into_iter().map(|(name, term)| (name, term.double_value(&[]))).collect(), total }
+    }
+}
+
+impl Parts {
+    fn new(settings: &LoopTransSettings, device: Device, clusters: &Path) -> Result<Self, TrainError> {
+        let file = match settings.clusters.as_str() {
+            "k-means" => return Ok(Self::KMeans(settings.parts)),
+            "in-backbone" => clusters,
+            file => Path::new(file),
+        };
+        let (mut parameters, concepts) = weights::load_concepts(file, false)?;
+        parameters.freeze();
+        parameters.set_device(device);
+        Ok(Self::Trained { parameters, concepts: Box::new(concepts) })
+    }
+
+    /// [b, N, K]
+    fn similarity(&self, ego: &Features, saliency: &Tensor) -> Result<Tensor, TrainError> {
+        match self {
+            Self::KMeans(parts) => spherical_k_means(&ego.descriptors, saliency, *parts),
+            Self::Trained { concepts, .. } => tch::no_grad(|| concepts.similarity(&ego.descriptors)),
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! A training run, from its settings to its weights.
+//!
+//! ```text
+//! Plan (settings, and a backbone's file or a checkpoint) -> train:
+//!   sampler -> FeatureSource -> learner (network -> losses) -> optimizer     every step   -> metrics.csv
+//!   test items -> FeatureSource -> evaluate                                  every epoch  -> metrics.csv
+//!   checkpoint: last.safetensors (to go on from), best.safetensors, weights.safetensors (to use); report.html
+//! ```
+//!
+//! Everything that is drawn follows from the seed, the epoch and the place in it, so that a resumed run is the run that was
+//! not interrupted: on a CPU with the same number of threads, bit for bit.
+
+mod backbone_file;
+mod checkpoint;
+mod evaluate;
+mod history;
+mod learner;
+mod report;
+mod tensor_file;
+mod trainer;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
+
+use sha2::{Digest, Sha256};
+pub use tch::Device;
+
+pub use checkpoint::State;
+pub use evaluate::{Evaluation, Mean, Test, evaluate};
+pub use learner::Network;
+
+use super::{
+    TrainError,
+    features::{Live, LiveParts},
+    optimizer::Optimizer,
+    settings::Settings,
+};
+use crate::{
+    data::{Dataset, augment::Augmentation, sampling::Variants},
+    perceive::decode::Limits,
+};
+use backbone_file::BackboneFile;
+use checkpoint::{Checkpoint, Origin};
+use learner::Learner;
+use trainer::Trainer;
+
+/// The checkpoint to go on from, in the run's folder.
+pub const LAST: &str = "last.safetensors";
+/// The weights with the lowest test KLD so far.
+pub const BEST: &str = "best.safetensors";
+/// The weights after the last epoch.
+pub const WEIGHTS: &str = "weights.safetensors";
+/// How it goes, for people.
+pub const REPORT: &str = "report.html";
+/// Losses and scores.
+pub const METRICS: &str = "metrics.csv";
+
+/// What is to be trained, and where its files go.
+#[derive(Debug)]
+pub struct Plan {
+    settings: Settings,
+    out: PathBuf,
+    start: Start,
+}
+
+#[derive(Debug)]
+enum Start {
+    /// Heads with random values on the backbone of this file.
+    New(PathBuf),
+    Resume(Box<Checkpoint>),
+}
+
+/// Where and how it runs; nothing of it changes the result's meaning.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The pictures that [`Settings::data`] names.
+    pub dataset: &'a Dataset,
+    /// CPU or a GPU.
+    pub device: Device,
+    /// Larger pictures are refused.
+    pub limits: Limits,
+    /// Set to end the run after the step it is in, with a checkpoint.
+    pub stop: &'a AtomicBool,
+}
+
+/// What happens in a run, for those who watch it.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A step is done.
+    Step {
+        /// The epoch and the step in it, counted from 1.
+        at: (u64, u64),
+        /// Epochs, and steps of each.
+        of: (u64, u64),
+        /// The loss terms, unweighted.
+        losses: &'a [(&'static str, f64)],
+        /// Their weighted sum.
+        total: f64,
+    },
+    /// Some test items are done.
+    Test {
+        /// So many,
+        done: usize,
+        /// of so many.
+        of: usize,
+    },
+    /// An epoch is done.
+    Epoch {
+        /// Counted from 1.
+        epoch: u64,
+        /// None where there is nothing to test with.
+        evaluation: Option<&'a Evaluation>,
+        /// Is it the best so far?
+        best: bool,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// False: it was stopped, and its checkpoint waits to be resumed.
+    pub finished: bool,
+    /// Where it is.
+    pub state: State,
+}
+
+impl Plan {
+    /// A new run in a folder that holds none yet, on the backbone of a weights file.
+    ///
+    /// # Errors
+    /// The folder holds a run, or can't be made.
+    pub fn new(settings: Settings, backbone: &Path, out: &Path) -> Result<Self, TrainError> {
+        let failed = |action| tensor_file::io_error(action, out);
+        fs::create_dir_all(out).map_err(failed("create"))?;
+        if out.join(LAST).exists() {
+            return Err(TrainError::File {
+                path: out.join(LAST),
+                expected: "no run in this folder (go on with it by --resume, or name another --out)".to_owned(),
+                found: "a checkpoint".to_owned(),
+            });
+        }
+        Ok(Self { settings, out: out.to_owned(), start: Start::New(backbone.to_owned()) })
+    }
+
+    /// The run in this folder, from its checkpoint. `epochs`: how many there are to be in all, if not as many as before.
+    ///
+    /// # Errors
+    /// No checkpoint there, or none that can be read.
+    pub fn resume(out: &Path, epochs: Option<u64>) -> Result<Self, TrainError> {
+        let mut checkpoint = Checkpoint::read(&out.join(LAST))?;
+        let settings = &mut checkpoint.state.settings;
+        settings.epochs = epochs.unwrap_or(settings.epochs);
+        Ok(Self { settings: settings.clone(), out: out.to_owned(), start: Start::Resume(Box::new(checkpoint)) })
+    }
+
+    /// Of the run.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Trains to the end, or until `job.stop` is set.
+    ///
+    /// # Errors
+    /// Files or pictures that can't be used; a loss that is no number. The checkpoint in the folder is then the last good
+    /// one.
+    pub fn train(self, job: &Job<'_>, watch: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome, TrainError> {
+        let Self { settings, out, start } = self;
+        check_device(job.device)?;
+        check_data(job.dataset, &settings)?;
+        tensor_file::remove_unfinished(&out)?;
+        if settings.threads > 0 {
+            tch::set_num_threads(settings.threads as i32);
+        }
+        let prepared = match start {
+            Start::New(file) => Prepared::new(settings, &file, job)?,
+            Start::Resume(checkpoint) => Prepared::resumed(*checkpoint, &out.join(LAST), job)?,
+        };
+        let Prepared { learner, optimizer, state, side } = prepared;
+        let augmentation = Augmentation {
+            resize: state.settings.augmentation.resize,
+            resized: (f64::from(side) * state.settings.augmentation.enlarged).round() as u32,
+            crop: side,
+        };
+        let backbone = learner.network.backbone();
+        let (dataset, limits, device) = (job.dataset, job.limits, job.device);
+        let mut live = Live::new(LiveParts { backbone, dataset, augmentation, limits, device });
+        let mut trainer = Trainer {
+            job,
+            out: &out,
+            learner: &learner,
+            optimizer,
+            state,
+            source: &mut live,
+            variants: Variants::Endless,
+            watch,
+        };
+        let finished = trainer.run()?;
+        Ok(Outcome { finished, state: trainer.state })
+    }
+}
+
+/// A network ready for its next step.
+struct Prepared {
+    learner: Learner,
+    optimizer: Optimizer,
+    state: State,
+    /// Of the network's input, in pixels.
+    side: u32,
+}
+
+impl Prepared {
+    fn new(settings: Settings, file: &Path, job: &Job<'_>) -> Result<Self, TrainError> {
+        let backbone = BackboneFile::read(file)?;
+        let actions = job.dataset.affordances.clone();
+        let sizes = backbone.sizes(actions.len() + learner::noise_heads(&settings));
+        let learner = Learner::new(&settings, &sizes, job.device, file)?;
+        backbone.load_into(&learner.parameters)?;
+        let optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
+        let dataset = fingerprint(job.dataset);
+        let state = State::new(Origin { settings, dataset, actions, heads: sizes.heads, backbone: backbone.source });
+        Ok(Self { learner, optimizer, state, side: sizes.input().height })
+    }
+
+    fn resumed(checkpoint: Checkpoint, path: &Path, job: &Job<'_>) -> Result<Self, TrainError> {
+        let Checkpoint { state, weights, momentum } = checkpoint;
+        let found = fingerprint(job.dataset);
+        if found != state.dataset {
+            return Err(TrainError::File {
+                path: job.dataset.folder.clone(),
+                expected: format!("the pictures that {} was trained on so far", path.display()),
+                found: "others".to_owned(),
+            });
+        }
+        let sizes = backbone_file::sizes_of_whole(path, &weights, state.heads)?;
+        let sizes = crate::export::layout::Sizes {
+            channels: state.actions.len() + learner::noise_heads(&state.settings),
+            ..sizes
+        };
+        // A checkpoint has its clusters with it.
+        let mut settings = state.settings.clone();
+        if let Some(own) = settings.looptrans.as_mut().filter(|own| own.clusters != "k-means") {
+            "in-backbone".clone_into(&mut own.clusters);
+        }
+        let learner = Learner::new(&settings, &sizes, job.device, path)?;
+        super::weights::assign(&learner.parameters, &weights, path, "")?;
+        let mut optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
+        optimizer.restore(momentum)?;
+        Ok(Self { learner, optimizer, state, side: sizes.input().height })
+    }
+}
+
+fn check_device(device: Device) -> Result<(), TrainError> {
+    let Device::Cuda(index) = device else { return Ok(()) };
+    let count = tch::Cuda::device_count();
+    if tch::Cuda::is_available() && (index as i64) < count {
+        return Ok(());
+    }
+    let found = format!("{count} GPUs that this libtorch can use");
+    Err(TrainError::Values { what: "device", expected: format!("cpu, or CUDA's GPU {index}"), found })
+}
+
+fn check_data(dataset: &Dataset, settings: &Settings) -> Result<(), TrainError> {
+    if dataset.samples() == 0 {
+        let folder = dataset.folder.clone();
+        return Err(crate::data::DataError::Nothing { folder, what: "exocentric pictures to train on" }.into());
+    }
+    if settings.epochs > u64::from(u32::MAX) {
+        let (expected, found) = (format!("at most {}", u32::MAX), settings.epochs.to_string());
+        return Err(TrainError::Values { what: "epochs", expected, found });
+    }
+    Ok(())
+}
+
+/// SHA-256 of the dataset's lists, its own folder aside: the same pictures in the same order.
+fn fingerprint(dataset: &Dataset) -> String {
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    };
+    let relative = |path: &Path| path.strip_prefix(&dataset.folder).unwrap_or(path).to_string_lossy().into_owned();
+    dataset.affordances.iter().for_each(|name| add(name));
+    for folder in &dataset.train {
+        add(&format!("{} {} {}", folder.label, folder.exo.len(), folder.ego.len()));
+        folder.exo.iter().chain(&folder.ego).for_each(|path| add(&relative(path)));
+    }
+    for item in &dataset.test {
+        add(&format!("{} {}", item.label, relative(&item.picture)));
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,407 @@
+//! The settings of a training run: every constant of the method, read from YAML and single `key=value` overrides.
+
+use serde::{Deserialize, Serialize};
+use serde_yaml::Value;
+
+use super::{loss_report::System, losses, optimizer::Sgd};
+use crate::{config::similar, data::augment::ResizeRule};
+
+/// Why settings are refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// Not YAML, or no mapping.
+    #[error("train: {origin}: expected YAML with `key: value` lines, found {cause}")]
+    Text {
+        /// The file.
+        origin: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// A key that does not exist.
+    #[error("train: {origin}: unknown key {key:?}{hint}")]
+    Unknown {
+        /// The file, or the command line.
+        origin: String,
+        /// The key with those above it.
+        key: String,
+        /// The nearest known one.
+        hint: String,
+    },
+    /// A value of another type or out of range.
+    #[error("train: {origin}: {key}: {cause}")]
+    Value {
+        /// The file, or the command line.
+        origin: String,
+        /// The key with those above it.
+        key: String,
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+/// All settings of a run. What is not given is as published, for the system that is given.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The network.
+    pub system: System,
+    /// Which data.
+    pub data: DataSettings,
+    /// Times through all exocentric pictures.
+    pub epochs: u64,
+    /// Samples of a step (one egocentric and three exocentric pictures each).
+    pub batch: usize,
+    /// Parts that a step's samples are computed in, one after the other: less memory, the same number of samples. Batch
+    /// normalisation sees one part at a time.
+    pub accumulation: usize,
+    /// Of every random draw.
+    pub seed: u64,
+    /// Threads of libtorch; 0: as many as it likes. The same number gives the same bits.
+    pub threads: usize,
+    /// Steps between checkpoints within an epoch.
+    pub save_every_steps: u64,
+    /// How training pictures are cut.
+    pub augmentation: AugmentationSettings,
+    /// The optimiser.
+    pub optimizer: Sgd,
+    /// LoopTrans' own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub looptrans: Option<LoopTransSettings>,
+    /// LOCATE's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locate: Option<LocateSettings>,
+}
+
+/// Which data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSettings {
+    /// The split's folder under the dataset's; null: that folder itself.
+    pub split: Option<String>,
+    /// The actions in class order: a vocabulary, a list like cut,hold or a file; null: the split's published list, or else
+    /// the folders' names.
+    pub affordances: Option<String>,
+}
+
+/// How training pictures are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AugmentationSettings {
+    /// How pictures are resized before a part of the network's size is cut out.
+    pub resize: ResizeRule,
+    /// How much larger than the network's side: 256/224 as published.
+    pub enlarged: f64,
+}
+
+/// LoopTrans' own settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoopTransSettings {
+    /// M, channels of the classifier that take up what no action explains.
+    pub noise_heads: usize,
+    /// Where the parts of pseudo masks come from: `k-means`, `in-backbone` (the backbone's file has clusters), or a file.
+    pub clusters: String,
+    /// K of k-means.
+    pub parts: i64,
+    /// What each loss counts.
+    pub weights: losses::looptrans::Weights,
+    /// Choices inside the losses.
+    pub options: losses::looptrans::Options,
+    /// The row of the ablation.
+    pub ablation: Ablation,
+}
+
+/// What of LoopTrans is switched on (the paper's ablation).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ablation {
+    /// The egocentric cross-entropy on the shared activation map, G_ego; off: on the decoder's own maps, as LOCATE.
+    pub shared_cam: bool,
+    /// L_pixel.
+    pub pixel: bool,
+    /// L_dill and the noise heads.
+    pub denoise: bool,
+    /// The maps that are tested.
+    pub tested: TestedMaps,
+}
+
+/// Which class maps of LoopTrans are tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestedMaps {
+    /// P, the decoder's: of the whole method, and what is exported.
+    Pixel,
+    /// G_ego, the shared activation map's: without L_pixel it is the one that a loss trains on the action.
+    Scam,
+}
+
+/// LOCATE's own settings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocateSettings {
+    /// What each loss counts.
+    pub weights: losses::locate::Weights,
+    /// The epoch, counted from 0, from which L_proto counts.
+    pub proto_from_epoch: u64,
+}
+
+/// One `key=value` of the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// Keys joined by dots.
+    pub key: String,
+    /// YAML.
+    pub value: String,
+}
+
+impl Settings {
+    /// As published, for LoopTrans and LOCATE.
+    pub fn published(system: System) -> Self {
+        let looptrans = system == System::LoopTrans;
+        Self {
+            system,
+            data: DataSettings { split: None, affordances: None },
+            epochs: if looptrans { 5 } else { 15 },
+            batch: 16,
+            accumulation: 1,
+            seed: if looptrans { 42 } else { 0 },
+            threads: 0,
+            save_every_steps: 200,
+            augmentation: AugmentationSettings {
+                resize: if looptrans { ResizeRule::Square } else { ResizeRule::ShortSide },
+                enlarged: 256.0 / 224.0,
+            },
+            optimizer: Sgd::default(),
+            looptrans: looptrans.then(LoopTransSettings::published),
+            locate: (!looptrans).then(|| LocateSettings { weights: Default::default(), proto_from_epoch: 1 }),
+        }
+    }
+
+    /// Reads YAML named `origin`, then the command line's assignments, over what is published.
+    ///
+    /// # Errors
+    /// [`SettingsError`], naming the key.
+    pub fn read(text: &str, origin: &str, assignments: &[Assignment]) -> Result<Self, SettingsError> {
+        let refuse = |cause: String| SettingsError::Text { origin: origin.to_owned(), cause };
+        let file: Value = serde_yaml::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        if !file.is_mapping() {
+            return Err(refuse("no keys".to_owned()));
+        }
+        let mut given = Vec::new();
+        leaves(&file, &mut Vec::new(), &mut given);
+        let mut given: Vec<Given<'_>> = given.into_iter().map(|(path, value)| Given { origin, path, value }).collect();
+        for Assignment { key, value } in assignments {
+            let path = key.split('.').map(str::to_owned).collect();
+            let parsed = serde_yaml::from_str(value);
+            let value = parsed.map_err(|error| SettingsError::Value {
+                origin: COMMAND_LINE.to_owned(),
+                key: key.clone(),
+                cause: error.to_string(),
+            })?;
+            given.push(Given { origin: COMMAND_LINE, path, value });
+        }
+        let settings = over_published(given)?;
+        settings.check(origin)?;
+        Ok(settings)
+    }
+
+    fn check(&self, origin: &str) -> Result<(), SettingsError> {
+        let Sgd { lr, momentum, weight_decay, gamma, step_epochs, .. } = self.optimizer;
+        let at_least_1 = |key, value: u64| (key, value >= 1, "at least 1", value.to_string());
+        // Written so that NaN fails.
+        let checks = [
+            at_least_1("epochs", self.epochs),
+            at_least_1("batch", self.batch as u64),
+            at_least_1("accumulation", self.accumulation as u64),
+            at_least_1("save_every_steps", self.save_every_steps),
+            at_least_1("optimizer.step_epochs", step_epochs),
+            ("accumulation", self.accumulation <= self.batch, "at most the batch", self.accumulation.to_string()),
+            ("threads", self.threads <= 1024, "at most 1024", self.threads.to_string()),
+            ("optimizer.lr", lr > 0.0 && lr.is_finite(), "above 0", lr.to_string()),
+            ("optimizer.momentum", (0.0..1.0).contains(&momentum), "at least 0, below 1", momentum.to_string()),
+            ("optimizer.weight_decay", weight_decay >= 0.0, "at least 0", weight_decay.to_string()),
+            ("optimizer.gamma", gamma > 0.0 && gamma <= 1.0, "above 0, at most 1", gamma.to_string()),
+            (
+                "augmentation.enlarged",
+                (1.0..=4.0).contains(&self.augmentation.enlarged),
+                "1 to 4",
+                self.augmentation.enlarged.to_string(),
+            ),
+        ];
+        let mut checks = checks.to_vec();
+        let (looptrans, locate) = (self.looptrans.is_some(), self.locate.is_some());
+        let fits = (looptrans, locate) == (self.system == System::LoopTrans, self.system == System::Locate);
+        checks.push(("system", fits, "the settings of that network and no other", format!("{:?}", self.system)));
+        if let Some(own) = &self.looptrans {
+            let heads = own.noise_heads;
+            checks.push(("looptrans.noise_heads", heads <= 4096, "at most 4096", heads.to_string()));
+            checks.push(("looptrans.parts", (1..=64).contains(&own.parts), "1 to 64", own.parts.to_string()));
+        }
+        match checks.into_iter().find(|(_, holds, ..)| !holds) {
+            None => Ok(()),
+            Some((key, _, expected, found)) => Err(SettingsError::Value {
+                origin: origin.to_owned(),
+                key: key.to_owned(),
+                cause: format!("expected {expected}, found {found}"),
+            }),
+        }
+    }
+}
+
+impl LoopTransSettings {
+    fn published() -> Self {
+        Self {
+            noise_heads: 15,
+            clusters: "k-means".to_owned(),
+            parts: 4,
+            weights: Default::default(),
+            options: Default::default(),
+            ablation: Ablation { shared_cam: true, pixel: true, denoise: true, tested: TestedMaps::Pixel },
+        }
+    }
+}
+
+const COMMAND_LINE: &str = "command line";
+
+/// One value that someone gave.
+struct Given<'a> {
+    origin: &'a str,
+    path: Vec<String>,
+    value: Value,
+}
+
+fn over_published(given: Vec<Given<'_>>) -> Result<Settings, SettingsError> {
+    let system = given.iter().rev().find(|one| one.path == ["system"]);
+    let system = match system {
+        None => System::LoopTrans,
+        Some(one) => serde_yaml::from_value(one.value.clone()).map_err(|error| one.refused(&error))?,
+    };
+    if system == System::Wsma {
+        return Err(SettingsError::Value {
+            origin: given.first().map_or_else(|| COMMAND_LINE.to_owned(), |one| one.origin.to_owned()),
+            key: "system".to_owned(),
+            cause: "expected looptrans or locate, found wsma, whose losses are there but not its training".to_owned(),
+        });
+    }
+    let mut settings = Settings::published(system);
+    for one in given {
+        let mut tree = serde_yaml::to_value(&settings).map_err(|error| one.refused(&error))?;
+        *one.place_in(&mut tree)? = one.value.clone();
+        settings = serde_yaml::from_value(tree).map_err(|error| one.refused(&error))?;
+    }
+    Ok(settings)
+}
+
+impl Given<'_> {
+    fn key(&self) -> String {
+        self.path.join(".")
+    }
+
+    fn refused(&self, error: &serde_yaml::Error) -> SettingsError {
+        SettingsError::Value { origin: self.origin.to_owned(), key: self.key(), cause: error.to_string() }
+    }
+
+    /// The place of this key in a tree that has all of them.
+    fn place_in<'a>(&self, tree: &'a mut Value) -> Result<&'a mut Value, SettingsError> {
+        let mut place = tree;
+        for name in &self.path {
+            let known: Vec<String> = match place.as_mapping() {
+                None => Vec::new(),
+                Some(mapping) => mapping.keys().filter_map(|key| key.as_str().map(str::to_owned)).collect(),
+            };
+            let Some(inner) = place.get_mut(name.as_str()) else {
+                let near = similar(name, known.iter().map(String::as_str));
+                let hint = match near {
+                    Some(near) => format!("; did you mean {near}?"),
+                    None if known.is_empty() => String::new(),
+                    None => format!("; known here: {}", known.join(", ")),
+                };
+                return Err(SettingsError::Unknown { origin: self.origin.to_owned(), key: self.key(), hint });
+            };
+            place = inner;
+        }
+        Ok(place)
+    }
+}
+
+/// All values of a tree with their paths; an empty mapping has none.
+fn leaves(tree: &Value, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, Value)>) {
+    let Some(mapping) = tree.as_mapping() else {
+        found.push((path.clone(), tree.clone()));
+        return;
+    };
+    for (key, value) in mapping {
+        path.push(key.as_str().map_or_else(|| format!("{key:?}"), str::to_owned));
+        leaves(value, path, found);
+        path.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn read(text: &str, set: &[(&str, &str)]) -> Result<Settings, String> {
+        let set = set.iter().map(|(key, value)| Assignment { key: (*key).into(), value: (*value).into() });
+        Settings::read(text, "a.yaml", &set.collect::<Vec<_>>()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_files_of_the_project_are_what_is_published() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config/train");
+        let mut files = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let mut found = read(&std::fs::read_to_string(&path).unwrap(), &[]).unwrap();
+            assert!(found.data.split.is_some() && found.data.affordances.is_some(), "{}", path.display());
+            let mut expected = Settings::published(found.system);
+            found.data.clone_into(&mut expected.data);
+            found.augmentation.enlarged = (found.augmentation.enlarged * 1e6).round() / 1e6;
+            expected.augmentation.enlarged = (expected.augmentation.enlarged * 1e6).round() / 1e6;
+            assert_eq!(found, expected, "{}", path.display());
+            files += 1;
+        }
+        assert!(files >= 4);
+    }
+
+    #[test]
+    fn the_command_line_overrides_the_file_and_the_file_what_is_published() {
+        let found = read("epochs: 3\nlooptrans: {weights: {dill: 0}}", &[("epochs", "4"), ("batch", "2")]).unwrap();
+        assert_eq!((found.epochs, found.batch, found.seed), (4, 2, 42));
+        let weights = found.looptrans.unwrap().weights;
+        assert!(weights.dill == 0.0 && weights.mse == 10.0);
+        assert_eq!(read("system: locate", &[]).unwrap(), Settings::published(System::Locate));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_key() {
+        for (text, set, expected) in [
+            ("epoch: 3", None, "train: a.yaml: unknown key \"epoch\"; did you mean epochs?"),
+            ("optimizer: {lrr: 1}", None, "train: a.yaml: unknown key \"optimizer.lrr\"; did you mean lr?"),
+            ("epochs: {a: 1}", None, "train: a.yaml: unknown key \"epochs.a\""),
+            (
+                "system: locate\nlooptrans: {parts: 4}",
+                None,
+                "train: a.yaml: unknown key \"looptrans.parts\"; known here:",
+            ),
+            ("epochs: many", None, "train: a.yaml: epochs: "),
+            ("optimizer: 3", None, "train: a.yaml: optimizer: "),
+            ("system: x", None, "train: a.yaml: system: "),
+            ("system: wsma", None, "train: a.yaml: system: expected looptrans or locate, found wsma"),
+            ("optimizer: {lr: .nan}", None, "train: a.yaml: optimizer.lr: expected above 0, found NaN"),
+            ("looptrans: null", None, "train: a.yaml: system: expected the settings"),
+            ("epochs: 0", None, "train: a.yaml: epochs: expected at least 1, found 0"),
+            ("batch: 2\naccumulation: 3", None, "train: a.yaml: accumulation: expected at most the batch"),
+            ("- a", None, "train: a.yaml: expected YAML"),
+            ("a: [", None, "train: a.yaml: expected YAML"),
+            ("epochs: 1", Some(("lokks.dill", "0")), "train: command line: unknown key \"lokks.dill\""),
+            ("epochs: 1", Some(("batch", "[")), "train: command line: batch: "),
+        ] {
+            let found = read(text, set.as_slice()).unwrap_err();
+            assert!(found.starts_with(expected), "{text}: {found}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! `looptrans train` on a small drawn dataset and a toy backbone: that it learns, that a resumed run is the same run, and
+//! what stops it.
+//!
+//! Needs libtorch (`make test-train`). CPU only: a GPU's sums are not the same from run to run.
+#![cfg(feature = "train")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+mod killed;
+mod refused;
+mod runs;
+mod support;
