@@ -7,6 +7,8 @@ mod export;
 mod losses;
 mod predict;
 #[cfg(feature = "train")]
+mod store;
+#[cfg(feature = "train")]
 mod train;
 
 use std::io::{self, Write};
@@ -32,6 +34,8 @@ enum Command {
     #[cfg(feature = "train")]
     Losses(losses::Losses),
     #[cfg(feature = "train")]
+    Store(store::Store),
+    #[cfg(feature = "train")]
     Train(train::Train),
 }
 
@@ -48,6 +52,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Predict(arguments) => arguments.run(),
         #[cfg(feature = "train")]
         Command::Losses(arguments) => arguments.run(),
+        #[cfg(feature = "train")]
+        Command::Store(arguments) => arguments.run(),
         #[cfg(feature = "train")]
         Command::Train(arguments) => arguments.run(),
     }

@@ -112,6 +112,9 @@ fn bytes_of(tensor: &Tensor, path: &Path) -> Result<(Dtype, Vec<usize>, Vec<u8>)
     Ok((dtype, tensor.size().into_iter().map(|side| side as usize).collect(), little_endian))
 }
 
-pub(super) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> TrainError + use<'a> {
+pub(in crate::train) fn io_error<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl Fn(io::Error) -> TrainError + use<'a> {
     move |source| TrainError::Io { action, path: path.to_owned(), source }
 }
