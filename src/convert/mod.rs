@@ -34,6 +34,8 @@ pub use error::{ConvertError, Names, Problems};
 pub use expected::Kind;
 pub use pickle::PickleError;
 pub use recognise::Hints;
+#[cfg(feature = "train")]
+pub(crate) use write::file_header;
 
 use crate::export::weights::{CheckpointOrigin, Description};
 

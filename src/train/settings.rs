@@ -132,6 +132,18 @@ pub struct Ablation {
     pub pixel: bool,
     /// L_dill and the noise heads.
     pub denoise: bool,
+    /// The maps that are tested.
+    pub tested: TestedMaps,
+}
+
+/// Which class maps of LoopTrans are tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestedMaps {
+    /// P, the decoder's: of the whole method, and what is exported.
+    Pixel,
+    /// G_ego, the shared activation map's: without L_pixel it is the one that a loss trains on the action.
+    Scam,
 }
 
 /// LOCATE's own settings.
@@ -255,7 +267,7 @@ impl LoopTransSettings {
             parts: 4,
             weights: Default::default(),
             options: Default::default(),
-            ablation: Ablation { shared_cam: true, pixel: true, denoise: true },
+            ablation: Ablation { shared_cam: true, pixel: true, denoise: true, tested: TestedMaps::Pixel },
         }
     }
 }

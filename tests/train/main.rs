@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod concepts;
+mod features;
 mod golden;
 mod loading;
 mod locate;

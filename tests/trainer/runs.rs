@@ -11,7 +11,7 @@ use looptrans_ros::{
     train::run::{Event, Plan},
 };
 
-use super::support::{Fixture, SAMPLES, exists};
+use super::support::{Fixture, SAMPLES, clusters, exists};
 
 /// The total loss of each step of a run.
 fn totals(fixture: &Fixture, out: &str, set: &[&str]) -> Vec<f64> {
@@ -66,6 +66,25 @@ fn a_resumed_run_is_the_run_that_was_not_interrupted() {
             assert!(a == b, "{name}: {file} differs");
         }
     }
+}
+
+#[test]
+fn trained_clusters_go_with_the_checkpoint() {
+    let fixture = Fixture::new();
+    let file = fixture.path("clusters.safetensors");
+    clusters(&file);
+    let key = format!("looptrans.clusters={}", file.display());
+    let [straight, resumed] = ["straight", "resumed"].map(|out| fixture.plan(out, &[&key, "epochs=1"]).unwrap());
+    fixture.train(straight, usize::MAX).unwrap();
+    fixture.train(resumed, 2).unwrap();
+    fs::remove_file(file).unwrap();
+    let ended = fixture.train(Plan::resume(&fixture.path("resumed"), None).unwrap(), usize::MAX).unwrap();
+    assert!(ended.finished);
+    let [a, b] = ["straight", "resumed"].map(|out| fixture.bytes(&format!("{out}/weights.safetensors")));
+    assert!(a == b, "the resumed run found other parts");
+    fixture.train(fixture.plan("k-means", &["epochs=1"]).unwrap(), usize::MAX).unwrap();
+    let [a, b] = ["straight", "k-means"].map(|out| fixture.bytes(&format!("{out}/metrics.csv")));
+    assert_ne!(a, b, "the clusters make no difference");
 }
 
 #[test]
@@ -159,6 +178,19 @@ fn the_rows_of_the_ablation_train() {
         let (_, sizes) = describe(&fixture.path(&format!("{row}/weights.safetensors"))).unwrap();
         assert_eq!(sizes.channels, 2);
     }
+}
+
+#[test]
+fn the_maps_that_are_asked_for_are_tested() {
+    let fixture = Fixture::new();
+    let scores = ["pixel", "scam"].map(|maps| {
+        let tested = format!("looptrans.ablation.tested={maps}");
+        let plan = fixture.plan(maps, &["epochs=1", &tested]).unwrap();
+        fixture.train(plan, usize::MAX).unwrap().state.scores[0].unwrap()
+    });
+    assert_ne!(scores[0], scores[1]);
+    let [a, b] = ["pixel", "scam"].map(|maps| fixture.bytes(&format!("{maps}/weights.safetensors")));
+    assert!(a == b, "what is tested changes training");
 }
 
 #[test]

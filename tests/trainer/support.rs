@@ -9,7 +9,10 @@ use std::{
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use looptrans_ros::{
     data::{Dataset, index::Source},
-    export::seeded::{self, Architecture},
+    export::{
+        layout::{Entry, Use},
+        seeded::{self, Architecture},
+    },
     perceive::decode::Limits,
     train::{
         TrainError,
@@ -17,6 +20,7 @@ use looptrans_ros::{
         settings::{Assignment, Settings},
     },
 };
+use tch::Tensor;
 
 pub const LIMITS: Limits = Limits { max_image_pixels: 1_000_000 };
 /// Samples of an epoch.
@@ -119,4 +123,35 @@ fn assignment(text: &str) -> Assignment {
 
 pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+/// Trained concept clusters: numbers by rule, of two layers.
+pub fn clusters(path: &Path) {
+    const DIM: usize = 48;
+    let mut entries = vec![("tokens.weight".to_owned(), vec![4, DIM])];
+    for layer in 0..2 {
+        for kind in ["cross_attn_layers", "self_attn_layers"] {
+            let at = format!("{kind}.{layer}");
+            entries.push((format!("{at}.in_proj_weight"), vec![3 * DIM, DIM]));
+            entries.push((format!("{at}.in_proj_bias"), vec![3 * DIM]));
+            entries.push((format!("{at}.out_proj.weight"), vec![DIM, DIM]));
+            entries.push((format!("{at}.out_proj.bias"), vec![DIM]));
+        }
+        for (at, outputs, inputs) in [(0, 2 * DIM, DIM), (3, DIM, 2 * DIM)] {
+            entries.push((format!("ffn_layers.{layer}.net.{at}.weight"), vec![outputs, inputs]));
+            entries.push((format!("ffn_layers.{layer}.net.{at}.bias"), vec![outputs]));
+        }
+        entries.push((format!("norm_layers.{layer}.weight"), vec![DIM]));
+        entries.push((format!("norm_layers.{layer}.bias"), vec![DIM]));
+    }
+    let tensors: Vec<(String, Tensor)> = entries
+        .into_iter()
+        .map(|(name, shape)| {
+            let sides: Vec<i64> = shape.iter().map(|&side| side as i64).collect();
+            let key = format!("cluster.{name}");
+            let values = seeded::tensor(&Entry { key: key.clone(), shape, used: Use::Unused });
+            (key, Tensor::from_slice(&values).reshape(sides))
+        })
+        .collect();
+    Tensor::write_safetensors(&tensors, path).unwrap();
 }
