@@ -30,6 +30,7 @@ use looptrans_ros::{
         weights,
     },
 };
+use safetensors::SafeTensors;
 use tch::{Tensor, nn::VarStore};
 
 use super::support::{Fixture, LIMITS, settings};
@@ -186,7 +187,7 @@ fn text(output: &Output) -> String {
 #[test]
 fn a_build_that_is_killed_again_and_again_ends_as_one_that_was_not() {
     let fixture = Fixture::new();
-    let (variants, rows) = (150, (PICTURES.0 * 150 + PICTURES.1) as usize);
+    let (variants, rows) = (60, (PICTURES.0 * 60 + PICTURES.1) as usize);
     let mut kills = 0;
     loop {
         let before = marked(&fixture);
@@ -334,11 +335,14 @@ fn another_backbone_augmentation_or_dataset_is_refused() {
     fs::remove_file(picture.with_file_name("1.png")).unwrap();
     toy.open(&fixture, true, CUT).unwrap();
 
-    let backbone = fixture.path("alone.safetensors");
-    let mut tensors = Tensor::read_safetensors(&backbone).unwrap();
-    let _ = tensors.iter_mut().find(|(name, _)| name == "blocks.1.norm1.bias").unwrap().1.f_add_scalar_(1.0).unwrap();
-    Tensor::write_safetensors(&tensors.iter().map(|(name, tensor)| (name, tensor)).collect::<Vec<_>>(), &backbone)
-        .unwrap();
+    let backbone = fixture.path("other.safetensors");
+    let mut bytes = fs::read(fixture.backbone()).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let bias = file.tensor("vit_model.blocks.1.norm1.bias").unwrap().data().as_ptr();
+    // The least bit of one number.
+    let at = bias as usize - bytes.as_ptr() as usize;
+    bytes[at] ^= 1;
+    fs::write(&backbone, &bytes).unwrap();
     let plan = Plan::new(settings(&[]), &backbone, &fixture.path("run")).unwrap();
     let error = fixture.train(plan.with_features(of(&fixture)), 1).unwrap_err().to_string();
     assert!(error.contains("expected features of backbone of SHA-256 ") && error.contains("found backbone"), "{error}");
@@ -388,7 +392,7 @@ fn files_of_another_length_and_hostile_indices_are_refused() {
     }
     let index = OpenOptions::new().write(true).open(fixture.path("store/index.json")).unwrap();
     index.set_len(1 << 40).unwrap();
-    toy.refused(&fixture, false, &["index.json", "found more than"]);
+    toy.refused(&fixture, false, &["index.json", "found 1099511627776 bytes, more than"]);
 }
 
 #[test]
@@ -472,14 +476,12 @@ fn both_networks_learn_from_a_store_and_a_resumed_run_is_the_same_run() {
 }
 
 #[test]
-fn seeded_backbones_of_the_same_numbers_share_a_store() {
+fn a_store_is_known_by_the_backbone_not_by_the_file_that_it_is_in() {
     let fixture = Fixture::new();
     build(&fixture, f32s(1), usize::MAX).unwrap();
     // The same backbone within a model with other heads.
     let other = fixture.path("other.safetensors");
     seeded::write(&other, Architecture::named("toy").unwrap(), &["cut", "hold", "pour"]).unwrap();
-    for (backbone, out) in [(other, "a"), (backbone_alone(&fixture), "b")] {
-        let plan = Plan::new(settings(&["epochs=1"]), &backbone, &fixture.path(out)).unwrap();
-        fixture.train(plan.with_features(of(&fixture)), 1).unwrap();
-    }
+    let plan = Plan::new(settings(&["epochs=1"]), &other, &fixture.path("run")).unwrap();
+    fixture.train(plan.with_features(of(&fixture)), 1).unwrap();
 }

@@ -124,9 +124,9 @@ impl<'a> Builder<'a> {
         let filled = self.fill(&done, &mut source, &mut writer, watch);
         // What came before an error is whole; the error is the one to tell.
         let committed = writer.commit();
+        watch(writer.progress());
         let whole = filled?;
         committed?;
-        watch(writer.progress());
         if whole {
             writer.finish()?;
         }
@@ -281,6 +281,7 @@ impl Files {
             },
             TryLockError::Error(source) => io_error("lock", &done.path)(source),
         })?;
+        remove_unfinished(folder)?;
         let [descriptors, attention] = [DESCRIPTORS, ATTENTION].map(|name| Open::new(folder.join(name)));
         Ok(Self { descriptors: descriptors?, attention: attention?, done })
     }
@@ -301,6 +302,18 @@ impl Files {
         self.done.file.set_len(marks.len() as u64).map_err(io_error("write", &self.done.path))?;
         self.done.sync()
     }
+}
+
+/// Removes indices whose writers were killed.
+fn remove_unfinished(folder: &Path) -> Result<(), TrainError> {
+    for entry in fs::read_dir(folder).map_err(io_error("read", folder))? {
+        let entry = entry.map_err(io_error("read", folder))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(".index.json.") && name.ends_with(".tmp") {
+            fs::remove_file(entry.path()).map_err(io_error("remove", &entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Rows on their way to the disk.

@@ -189,11 +189,12 @@ impl Index {
             let expected = format!("the index of a feature store, format {FORMAT}");
             TrainError::File { path: path.clone(), expected, found }
         };
-        let mut text = Vec::new();
-        file.take(MAX_INDEX_BYTES + 1).read_to_end(&mut text).map_err(io_error("read", &path))?;
-        if text.len() as u64 > MAX_INDEX_BYTES {
-            return Err(refuse(format!("more than {MAX_INDEX_BYTES} bytes")));
+        let length = file.metadata().map_err(io_error("read", &path))?.len();
+        if length > MAX_INDEX_BYTES {
+            return Err(refuse(format!("{length} bytes, more than {MAX_INDEX_BYTES}")));
         }
+        let mut text = Vec::new();
+        file.take(length).read_to_end(&mut text).map_err(io_error("read", &path))?;
         serde_json::from_slice(&text).map(Some).map_err(|error| refuse(error.to_string()))
     }
 
