@@ -188,7 +188,7 @@ fn sample_by_sample(network: &LoopTrans, batch: &Batch) -> Result<Tensor, Box<dy
             ego_logits: own(&step.ego_logits),
         };
         let (ego, exo) = (part(&batch.ego, at, 1), part(&batch.exo, at * EXO, EXO));
-        sum = sum + loss(&own_step, &Batch { ego, exo, labels: own(&batch.labels) })?;
+        sum += loss(&own_step, &Batch { ego, exo, labels: own(&batch.labels) })?;
     }
     Ok(sum / BATCH as f64)
 }

@@ -111,7 +111,7 @@ impl Build {
         let flags = [("data.split", &self.split), ("data.affordances", &self.affordances)];
         let flags = flags
             .into_iter()
-            .filter_map(|(key, value)| Some(Assignment { key: key.to_owned(), value: yaml_text(value.as_ref()?) }));
+            .filter_map(|(key, value)| Some(Assignment { key: key.to_owned(), value: yaml_text(value.as_deref()?) }));
         let set: Vec<Assignment> = self.set.iter().cloned().chain(flags).collect();
         let settings = read_settings(self.settings.as_deref(), &set)?;
         let dataset = open_dataset(&self.data, &settings, self.skip_check)?;

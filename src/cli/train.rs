@@ -142,9 +142,9 @@ impl Train {
             ("batch", self.batch.map(|value| value.to_string())),
             ("seed", self.seed.map(|value| value.to_string())),
             ("optimizer.lr", self.lr.map(|value| value.to_string())),
-            ("looptrans.clusters", self.clusters.as_ref().map(yaml_text)),
-            ("data.split", self.split.as_ref().map(yaml_text)),
-            ("data.affordances", self.affordances.as_ref().map(yaml_text)),
+            ("looptrans.clusters", self.clusters.as_deref().map(yaml_text)),
+            ("data.split", self.split.as_deref().map(yaml_text)),
+            ("data.affordances", self.affordances.as_deref().map(yaml_text)),
         ];
         let flags =
             flags.into_iter().filter_map(|(key, value)| Some(Assignment { key: key.to_owned(), value: value? }));
@@ -230,8 +230,8 @@ pub(super) fn read_settings(file: Option<&Path>, set: &[Assignment]) -> anyhow::
 }
 
 /// A text as YAML, whatever is in it.
-pub(super) fn yaml_text(text: &String) -> String {
-    serde_json::Value::from(text.as_str()).to_string()
+pub(super) fn yaml_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn scores(mean: &Mean) -> String {
