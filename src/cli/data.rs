@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Pictures of a training set: more than any camera's, little enough to decode several at a time.
-pub(super) const MAX_PICTURE_PIXELS: u64 = 100_000_000;
+pub(super) const LIMITS: Limits = Limits { max_image_pixels: 100_000_000 };
 /// Lines of each kind that a table shows; --json has them all.
 const SHOWN: usize = 20;
 
@@ -77,11 +77,6 @@ impl DatasetArguments {
         let affordances = affordances.map_or_else(Vec::new, |list| list.actions);
         Ok(Dataset::open(&Source { root: &self.root, split: self.split.as_deref(), affordances: &affordances })?)
     }
-
-    /// What its pictures may be like.
-    pub fn limits(&self) -> Limits {
-        Limits { max_image_pixels: MAX_PICTURE_PIXELS }
-    }
 }
 
 #[derive(Serialize)]
@@ -117,7 +112,7 @@ impl Data {
 impl Check {
     fn run(&self) -> anyhow::Result<()> {
         let dataset = self.dataset.open()?;
-        let findings = if self.names_only { None } else { Some(look(&dataset, &self.dataset.limits())?) };
+        let findings = if self.names_only { None } else { Some(look(&dataset, &LIMITS)?) };
         let report = Report {
             folder: &dataset.folder,
             affordances: counts(&dataset),

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
 
-use super::data::DatasetArguments;
+use super::data::{DatasetArguments, LIMITS};
 use crate::{
     config::ProviderChoice,
     contract::{Bundle, PresenceSource},
@@ -101,7 +101,7 @@ impl Eval {
         let grid = (contract.heatmap.height as usize, contract.heatmap.width as usize);
         let mut mapper = Mapper { model: Model::load(&bundle, &self.infer_settings()?)?, grid };
         let preprocessor = Preprocessor::new(contract.input);
-        let mut evaluator = Evaluator { dataset: &dataset, preprocessor, limits: self.dataset.limits() };
+        let mut evaluator = Evaluator { dataset: &dataset, preprocessor, limits: LIMITS };
         let style = ProgressStyle::with_template("scoring {bar:30} {pos}/{len} ({eta} left)")?;
         let bar = ProgressBar::new(dataset.test.len() as u64).with_style(style);
         let evaluation = evaluator.run(

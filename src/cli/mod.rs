@@ -8,6 +8,8 @@ mod export;
 #[cfg(feature = "train")]
 mod losses;
 mod predict;
+#[cfg(feature = "train")]
+mod store;
 mod synth;
 #[cfg(feature = "train")]
 mod train;
@@ -38,6 +40,8 @@ enum Command {
     #[cfg(feature = "train")]
     Losses(losses::Losses),
     #[cfg(feature = "train")]
+    Store(store::Store),
+    #[cfg(feature = "train")]
     Train(train::Train),
 }
 
@@ -57,6 +61,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Bench(arguments) => arguments.run(),
         #[cfg(feature = "train")]
         Command::Losses(arguments) => arguments.run(),
+        #[cfg(feature = "train")]
+        Command::Store(arguments) => arguments.run(),
         #[cfg(feature = "train")]
         Command::Train(arguments) => arguments.run(),
     }

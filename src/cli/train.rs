@@ -14,24 +14,23 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use signal_hook::{consts::TERM_SIGNALS, flag};
 
-use super::data::{MAX_PICTURE_PIXELS, look};
+use super::data::{LIMITS, look};
 use crate::{
     convert::ActionList,
     data::{Dataset, index::Source, leave_out},
-    perceive::decode::Limits,
     train::{
-        run::{BEST, Device, Event, Job, LAST, METRICS, Mean, Outcome, Plan, REPORT, WEIGHTS},
+        run::{BEST, Device, Event, FeatureOrigin, Job, LAST, METRICS, Mean, Outcome, Plan, REPORT, WEIGHTS},
         settings::{Assignment, Settings},
     },
 };
-
-const LIMITS: Limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
 
 /// Train LoopTrans or LOCATE.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   looptrans train AGD20K --settings config/train/looptrans_agd20k_seen.yaml --backbone dino.safetensors --out runs/seen
   looptrans train AGD20K --out runs/seen --resume
+  looptrans train AGD20K --settings config/train/looptrans_agd20k_seen.yaml --backbone dino.safetensors --out runs/seen \\
+      --store stores/seen
   looptrans train my_kitchen --affordances open,hold,pour --backbone dino.safetensors --out runs/kitchen \\
       --set looptrans.weights.dill=0 --epochs 8
 
@@ -85,6 +84,17 @@ pub(super) struct Train {
     /// Where to compute: cpu, cuda, or cuda:1 for the second GPU.
     #[arg(long, default_value = "cpu", value_parser = device)]
     device: Device,
+    /// Read features from this store (`looptrans store build`) instead of running the backbone on every picture of every
+    /// step. To be named again with --resume.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "no_store")]
+    store: Option<PathBuf>,
+    /// With --store: compare every picture's SHA-256 with the store's, not its size alone.
+    #[arg(long, requires = "store")]
+    verify_store: bool,
+    /// Run the backbone live, on pictures augmented anew for every step: the default, but for --resume of a run that read
+    /// from a store.
+    #[arg(long)]
+    no_store: bool,
     /// Do not open every picture before training: one that can't be read then stops the run when its turn comes.
     #[arg(long)]
     skip_check: bool,
@@ -107,13 +117,9 @@ struct Report<'a> {
 impl Train {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let plan = if self.resume { Plan::resume(&self.out, self.epochs)? } else { self.new_run()? };
-        let dataset = self.dataset(plan.settings())?;
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in TERM_SIGNALS {
-            // The second one of its kind ends the program at once; the checkpoint on disk is whole at every moment.
-            flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))?;
-            flag::register(*signal, Arc::clone(&stop))?;
-        }
+        let plan = plan.with_features(self.features());
+        let dataset = open_dataset(&self.data, plan.settings(), self.skip_check)?;
+        let stop = stop_on_signals()?;
         let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop };
         let mut view = View::new()?;
         let outcome = plan.train(&job, &mut |event| view.show(event))?;
@@ -122,52 +128,33 @@ impl Train {
     }
 
     fn new_run(&self) -> anyhow::Result<Plan> {
-        let (text, origin) = match &self.settings {
-            None => ("{}".to_owned(), "settings".to_owned()),
-            Some(file) => {
-                let origin = file.display().to_string();
-                (fs::read_to_string(file).with_context(|| format!("cannot read {origin}"))?, origin)
-            }
-        };
-        let settings = Settings::read(&text, &origin, &self.assignments())?;
+        let settings = read_settings(self.settings.as_deref(), &self.assignments())?;
         let backbone = self.backbone.as_deref().context("--backbone is missing")?;
         Ok(Plan::new(settings, backbone, &self.out)?)
     }
 
     /// --set and the flags that stand for single keys.
     fn assignments(&self) -> Vec<Assignment> {
-        let text = |text: &String| serde_json::Value::from(text.as_str()).to_string();
         let flags = [
             ("epochs", self.epochs.map(|value| value.to_string())),
             ("batch", self.batch.map(|value| value.to_string())),
             ("seed", self.seed.map(|value| value.to_string())),
             ("optimizer.lr", self.lr.map(|value| value.to_string())),
-            ("looptrans.clusters", self.clusters.as_ref().map(text)),
-            ("data.split", self.split.as_ref().map(text)),
-            ("data.affordances", self.affordances.as_ref().map(text)),
+            ("looptrans.clusters", self.clusters.as_deref().map(yaml_text)),
+            ("data.split", self.split.as_deref().map(yaml_text)),
+            ("data.affordances", self.affordances.as_deref().map(yaml_text)),
         ];
         let flags =
             flags.into_iter().filter_map(|(key, value)| Some(Assignment { key: key.to_owned(), value: value? }));
         self.set.iter().cloned().chain(flags).collect()
     }
 
-    fn dataset(&self, settings: &Settings) -> anyhow::Result<Dataset> {
-        let actions = settings.data.affordances.as_deref().map(ActionList::read).transpose()?;
-        let actions = actions.map_or_else(Vec::new, |list| list.actions);
-        let split = settings.data.split.as_deref();
-        let mut dataset = Dataset::open(&Source { root: &self.data, split, affordances: &actions })?;
-        if !self.skip_check {
-            let findings = look(&dataset, &LIMITS)?;
-            leave_out(&mut dataset, &findings);
+    fn features(&self) -> FeatureOrigin {
+        match &self.store {
+            Some(folder) => FeatureOrigin::Store { folder: folder.clone(), verify: self.verify_store },
+            None if self.no_store => FeatureOrigin::Live,
+            None => FeatureOrigin::AsBefore,
         }
-        const SHOWN: usize = 10;
-        for left in dataset.left_out.iter().take(SHOWN) {
-            eprintln!("left out: {}: {}", left.path.display(), left.reason);
-        }
-        if dataset.left_out.len() > SHOWN {
-            eprintln!("left out: {} in all; `looptrans data check` names them", dataset.left_out.len());
-        }
-        Ok(dataset)
     }
 
     fn report(&self, outcome: &Outcome, left_out: usize) -> anyhow::Result<()> {
@@ -195,6 +182,54 @@ impl Train {
         }
         super::print_report(self.json, &report, &rows)
     }
+}
+
+/// The pictures that the settings name, without those that can't be used.
+pub(super) fn open_dataset(root: &Path, settings: &Settings, skip_check: bool) -> anyhow::Result<Dataset> {
+    let actions = settings.data.affordances.as_deref().map(ActionList::read).transpose()?;
+    let actions = actions.map_or_else(Vec::new, |list| list.actions);
+    let split = settings.data.split.as_deref();
+    let mut dataset = Dataset::open(&Source { root, split, affordances: &actions })?;
+    if !skip_check {
+        let findings = look(&dataset, &LIMITS)?;
+        leave_out(&mut dataset, &findings);
+    }
+    const SHOWN: usize = 10;
+    for left in dataset.left_out.iter().take(SHOWN) {
+        eprintln!("left out: {}: {}", left.path.display(), left.reason);
+    }
+    if dataset.left_out.len() > SHOWN {
+        eprintln!("left out: {} in all; `looptrans data check` names them", dataset.left_out.len());
+    }
+    Ok(dataset)
+}
+
+/// Set by Ctrl-C and the like. The second signal of its kind ends the program at once: what is on disk is whole at every
+/// moment.
+pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in TERM_SIGNALS {
+        flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))?;
+        flag::register(*signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// Settings from a file, or as published, under the command line's.
+pub(super) fn read_settings(file: Option<&Path>, set: &[Assignment]) -> anyhow::Result<Settings> {
+    let (text, origin) = match file {
+        None => ("{}".to_owned(), "settings".to_owned()),
+        Some(file) => {
+            let origin = file.display().to_string();
+            (fs::read_to_string(file).with_context(|| format!("cannot read {origin}"))?, origin)
+        }
+    };
+    Ok(Settings::read(&text, &origin, set)?)
+}
+
+/// A text as YAML, whatever is in it.
+pub(super) fn yaml_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn scores(mean: &Mean) -> String {
@@ -245,12 +280,12 @@ impl View {
     }
 }
 
-fn assignment(text: &str) -> Result<Assignment, String> {
+pub(super) fn assignment(text: &str) -> Result<Assignment, String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as optimizer.lr=0.0005")?;
     Ok(Assignment { key: key.to_owned(), value: value.to_owned() })
 }
 
-fn device(text: &str) -> Result<Device, String> {
+pub(super) fn device(text: &str) -> Result<Device, String> {
     let number = |text| usize::from_str(text).map_err(|_| "expected cpu, cuda or cuda:NUMBER".to_owned());
     match text.split_once(':') {
         None if text == "cpu" => Ok(Device::Cpu),

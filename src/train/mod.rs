@@ -30,6 +30,7 @@ pub mod optimizer;
 pub mod run;
 pub mod settings;
 mod shape;
+pub mod store;
 mod tensor;
 mod theta_pixel;
 mod theta_scam;

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
 use super::{loss_report::System, losses, optimizer::Sgd};
-use crate::{config::similar, data::augment::ResizeRule};
+use crate::{
+    config::similar,
+    data::augment::{Augmentation, ResizeRule},
+};
 
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +95,13 @@ pub struct AugmentationSettings {
     pub resize: ResizeRule,
     /// How much larger than the network's side: 256/224 as published.
     pub enlarged: f64,
+}
+
+impl AugmentationSettings {
+    /// For a network of this side in pixels.
+    pub(super) fn of(&self, side: u32) -> Augmentation {
+        Augmentation { resize: self.resize, resized: (f64::from(side) * self.enlarged).round() as u32, crop: side }
+    }
 }
 
 /// LoopTrans' own settings.

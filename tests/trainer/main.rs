@@ -8,4 +8,5 @@
 mod killed;
 mod refused;
 mod runs;
+mod stores;
 mod support;

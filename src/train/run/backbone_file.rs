@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tch::{Tensor, nn::VarStore};
+use tch::{Device, Tensor, nn::VarStore};
 
 use super::tensor_file;
 use crate::{
@@ -13,11 +13,11 @@ use crate::{
         layout::{self, Sizes},
         weights::{DESCRIPTION, Description, Problems},
     },
-    train::{TrainError, weights},
+    train::{TrainError, backbone::Backbone, weights},
 };
 
 /// What a backbone's names have before them in a whole model.
-pub(super) const PREFIX: &str = "vit_model.";
+pub(in crate::train) const PREFIX: &str = "vit_model.";
 /// Channels per attention head where a file does not say how many heads there are: of all DINO models.
 const HEAD_CHANNELS: i64 = 64;
 /// Hidden units of the adapter, times the width (published code).
@@ -61,6 +61,16 @@ impl BackboneFile {
     pub fn load_into(&self, parameters: &VarStore) -> Result<(), TrainError> {
         weights::assign(parameters, &self.tensors, &self.path, PREFIX)
     }
+}
+
+/// A backbone alone, under the names that it has in a whole model, frozen.
+pub(in crate::train) fn backbone_of(path: &Path, device: Device) -> Result<(VarStore, Backbone, Sizes), TrainError> {
+    let file = BackboneFile::read(path)?;
+    let mut parameters = VarStore::new(device);
+    let backbone = Backbone::new(&(parameters.root() / PREFIX.trim_end_matches('.')), &file.sizes);
+    file.load_into(&parameters)?;
+    parameters.freeze();
+    Ok((parameters, backbone, file.sizes))
 }
 
 /// Sizes of the backbone within a whole model.

@@ -11,7 +11,7 @@ use crate::{
         layout,
         weights::{DESCRIPTION, Description},
     },
-    train::{TrainError, optimizer::Optimizer, settings::Settings},
+    train::{TrainError, optimizer::Optimizer, settings::Settings, store::Kept},
 };
 
 /// The metadata key of a checkpoint's [`State`].
@@ -36,6 +36,9 @@ pub struct State {
     pub heads: usize,
     /// Where the backbone's numbers come from.
     pub backbone: String,
+    /// The feature store that it reads; None: the backbone runs live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Kept>,
     /// The epoch, counted from 0.
     pub epoch: u64,
     /// Steps of it that are done.
@@ -56,8 +59,8 @@ pub(super) struct Origin {
 impl State {
     pub(super) fn new(origin: Origin) -> Self {
         let Origin { settings, dataset, actions, heads, backbone } = origin;
-        let (epoch, step, scores) = (0, 0, Vec::new());
-        Self { format: FORMAT, settings, dataset, actions, heads, backbone, epoch, step, scores }
+        let (features, epoch, step, scores) = (None, 0, 0, Vec::new());
+        Self { format: FORMAT, settings, dataset, actions, heads, backbone, features, epoch, step, scores }
     }
 
     /// The epoch with the lowest KLD, and its scores.

@@ -32,14 +32,19 @@ pub use checkpoint::State;
 pub use evaluate::{Evaluation, Mean, Test, evaluate};
 pub use learner::Network;
 
+pub(super) use backbone_file::{PREFIX, backbone_of};
+pub(super) use tensor_file::io_error;
+
 use super::{
     TrainError,
-    features::{Live, LiveParts},
+    features::{FeatureSource, Live, LiveParts},
     optimizer::Optimizer,
     settings::Settings,
+    store::{Kept, Reading, Store},
 };
 use crate::{
-    data::{Dataset, augment::Augmentation, sampling::Variants},
+    data::{Dataset, sampling::Variants},
+    export::layout::Sizes,
     perceive::decode::Limits,
 };
 use backbone_file::BackboneFile;
@@ -64,6 +69,23 @@ pub struct Plan {
     settings: Settings,
     out: PathBuf,
     start: Start,
+    origin: FeatureOrigin,
+}
+
+/// Where a run's features come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeatureOrigin {
+    /// As before the run was interrupted; a new run: live.
+    AsBefore,
+    /// The backbone runs for every step, on pictures that are augmented anew.
+    Live,
+    /// A store.
+    Store {
+        /// Its folder.
+        folder: PathBuf,
+        /// Compare every picture's SHA-256, not its size alone.
+        verify: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -142,7 +164,12 @@ impl Plan {
                 found: "a checkpoint".to_owned(),
             });
         }
-        Ok(Self { settings, out: out.to_owned(), start: Start::New(backbone.to_owned()) })
+        Ok(Self {
+            settings,
+            out: out.to_owned(),
+            start: Start::New(backbone.to_owned()),
+            origin: FeatureOrigin::AsBefore,
+        })
     }
 
     /// The run in this folder, from its checkpoint. `epochs`: how many there are to be in all, if not as many as before.
@@ -153,7 +180,18 @@ impl Plan {
         let mut checkpoint = Checkpoint::read(&out.join(LAST))?;
         let settings = &mut checkpoint.state.settings;
         settings.epochs = epochs.unwrap_or(settings.epochs);
-        Ok(Self { settings: settings.clone(), out: out.to_owned(), start: Start::Resume(Box::new(checkpoint)) })
+        Ok(Self {
+            settings: settings.clone(),
+            out: out.to_owned(),
+            start: Start::Resume(Box::new(checkpoint)),
+            origin: FeatureOrigin::AsBefore,
+        })
+    }
+
+    /// The same run with its features from there.
+    #[must_use]
+    pub fn with_features(self, origin: FeatureOrigin) -> Self {
+        Self { origin, ..self }
     }
 
     /// Of the run.
@@ -167,7 +205,7 @@ impl Plan {
     /// Files or pictures that can't be used; a loss that is no number. The checkpoint in the folder is then the last good
     /// one.
     pub fn train(self, job: &Job<'_>, watch: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome, TrainError> {
-        let Self { settings, out, start } = self;
+        let Self { settings, out, start, origin } = self;
         check_device(job.device)?;
         check_data(job.dataset, &settings)?;
         tensor_file::remove_unfinished(&out)?;
@@ -178,25 +216,12 @@ impl Plan {
             Start::New(file) => Prepared::new(settings, &file, job)?,
             Start::Resume(checkpoint) => Prepared::resumed(*checkpoint, &out.join(LAST), job)?,
         };
-        let Prepared { learner, optimizer, state, side } = prepared;
-        let augmentation = Augmentation {
-            resize: state.settings.augmentation.resize,
-            resized: (f64::from(side) * state.settings.augmentation.enlarged).round() as u32,
-            crop: side,
-        };
-        let backbone = learner.network.backbone();
-        let (dataset, limits, device) = (job.dataset, job.limits, job.device);
-        let mut live = Live::new(LiveParts { backbone, dataset, augmentation, limits, device });
-        let mut trainer = Trainer {
-            job,
-            out: &out,
-            learner: &learner,
-            optimizer,
-            state,
-            source: &mut live,
-            variants: Variants::Endless,
-            watch,
-        };
+        let Prepared { learner, optimizer, mut state, sizes } = prepared;
+        let (mut source, kept) = features((&learner, &sizes), &state, &origin, job)?;
+        state.features = kept;
+        let variants = kept.map_or(Variants::Endless, |kept| Variants::Fixed(kept.variants));
+        let source = &mut *source;
+        let mut trainer = Trainer { job, out: &out, learner: &learner, optimizer, state, source, variants, watch };
         let finished = trainer.run()?;
         Ok(Outcome { finished, state: trainer.state })
     }
@@ -207,8 +232,8 @@ struct Prepared {
     learner: Learner,
     optimizer: Optimizer,
     state: State,
-    /// Of the network's input, in pixels.
-    side: u32,
+    /// Of the backbone.
+    sizes: Sizes,
 }
 
 impl Prepared {
@@ -221,7 +246,7 @@ impl Prepared {
         let optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
         let dataset = fingerprint(job.dataset);
         let state = State::new(Origin { settings, dataset, actions, heads: sizes.heads, backbone: backbone.source });
-        Ok(Self { learner, optimizer, state, side: sizes.input().height })
+        Ok(Self { learner, optimizer, state, sizes })
     }
 
     fn resumed(checkpoint: Checkpoint, path: &Path, job: &Job<'_>) -> Result<Self, TrainError> {
@@ -235,10 +260,7 @@ impl Prepared {
             });
         }
         let sizes = backbone_file::sizes_of_whole(path, &weights, state.heads)?;
-        let sizes = crate::export::layout::Sizes {
-            channels: state.actions.len() + learner::noise_heads(&state.settings),
-            ..sizes
-        };
+        let sizes = Sizes { channels: state.actions.len() + learner::noise_heads(&state.settings), ..sizes };
         // A checkpoint has its clusters with it.
         let mut settings = state.settings.clone();
         if let Some(own) = settings.looptrans.as_mut().filter(|own| own.clusters != "k-means") {
@@ -248,7 +270,41 @@ impl Prepared {
         super::weights::assign(&learner.parameters, &weights, path, "")?;
         let mut optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
         optimizer.restore(momentum)?;
-        Ok(Self { learner, optimizer, state, side: sizes.input().height })
+        Ok(Self { learner, optimizer, state, sizes })
+    }
+}
+
+/// Where the run's features come from, and what of it changes the run.
+fn features<'a>(
+    (learner, sizes): (&'a Learner, &Sizes),
+    state: &State,
+    origin: &FeatureOrigin,
+    job: &'a Job<'a>,
+) -> Result<(Box<dyn FeatureSource + 'a>, Option<Kept>), TrainError> {
+    let Job { dataset, device, limits, .. } = *job;
+    let augmentation = state.settings.augmentation.of(sizes.input().height);
+    let refuse = |kept: Kept, found: String| TrainError::Values {
+        what: "features",
+        expected: format!("of a store, as before (variants: {}, {:?})", kept.variants, kept.precision),
+        found,
+    };
+    match (origin, state.features) {
+        (FeatureOrigin::AsBefore, Some(kept)) => {
+            Err(refuse(kept, "none (name it with --store, or go on live with --no-store)".to_owned()))
+        }
+        (FeatureOrigin::AsBefore | FeatureOrigin::Live, _) => {
+            let backbone = learner.network.backbone();
+            Ok((Box::new(Live::new(LiveParts { backbone, dataset, augmentation, limits, device })), None))
+        }
+        (FeatureOrigin::Store { folder, verify }, before) => {
+            let (verify, parameters) = (*verify, &learner.parameters);
+            let store = Store::open(&Reading { folder, verify, parameters, sizes, augmentation, dataset, device })?;
+            let kept = store.kept();
+            if let Some(before) = before.filter(|before| *before != kept) {
+                return Err(refuse(before, format!("variants: {}, {:?}", kept.variants, kept.precision)));
+            }
+            Ok((Box::new(store), Some(kept)))
+        }
     }
 }
 

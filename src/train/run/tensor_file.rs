@@ -116,6 +116,9 @@ fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
     Ok(values.into_iter().flat_map(f32::to_le_bytes).collect())
 }
 
-pub(super) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> TrainError + use<'a> {
+pub(in crate::train) fn io_error<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl Fn(io::Error) -> TrainError + use<'a> {
     move |source| TrainError::Io { action, path: path.to_owned(), source }
 }
