@@ -1,5 +1,7 @@
 //! The commands of `looptrans`: each parses its arguments, calls the library and prints what came of it.
 
+#[cfg(feature = "train")]
+mod cluster;
 mod convert;
 mod data;
 mod export;
@@ -33,6 +35,8 @@ enum Command {
     Losses(losses::Losses),
     #[cfg(feature = "train")]
     Train(train::Train),
+    #[cfg(feature = "train")]
+    Cluster(cluster::Cluster),
 }
 
 /// Runs the command.
@@ -50,6 +54,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Losses(arguments) => arguments.run(),
         #[cfg(feature = "train")]
         Command::Train(arguments) => arguments.run(),
+        #[cfg(feature = "train")]
+        Command::Cluster(arguments) => arguments.run(),
     }
 }
 

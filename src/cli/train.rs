@@ -105,13 +105,9 @@ struct Report<'a> {
 impl Train {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let plan = if self.resume { Plan::resume(&self.out, self.epochs)? } else { self.new_run()? };
-        let dataset = self.dataset(plan.settings())?;
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in TERM_SIGNALS {
-            // The second one of its kind ends the program at once; the checkpoint on disk is whole at every moment.
-            flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))?;
-            flag::register(*signal, Arc::clone(&stop))?;
-        }
+        let data = &plan.settings().data;
+        let dataset = open(&self.data, data.split.as_deref(), data.affordances.as_deref(), self.skip_check)?;
+        let stop = stop_at_signals()?;
         let limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
         let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop };
         let mut view = View::new()?;
@@ -150,25 +146,6 @@ impl Train {
         self.set.iter().cloned().chain(flags).collect()
     }
 
-    fn dataset(&self, settings: &Settings) -> anyhow::Result<Dataset> {
-        let actions = settings.data.affordances.as_deref().map(ActionList::read).transpose()?;
-        let actions = actions.map_or_else(Vec::new, |list| list.actions);
-        let split = settings.data.split.as_deref();
-        let mut dataset = Dataset::open(&Source { root: &self.data, split, affordances: &actions })?;
-        if !self.skip_check {
-            let findings = look(&dataset)?;
-            leave_out(&mut dataset, &findings);
-        }
-        const SHOWN: usize = 10;
-        for left in dataset.left_out.iter().take(SHOWN) {
-            eprintln!("left out: {}: {}", left.path.display(), left.reason);
-        }
-        if dataset.left_out.len() > SHOWN {
-            eprintln!("left out: {} in all; `looptrans data check` names them", dataset.left_out.len());
-        }
-        Ok(dataset)
-    }
-
     fn report(&self, outcome: &Outcome, left_out: usize) -> anyhow::Result<()> {
         let Outcome { finished, state } = outcome;
         let best = state.best().map(|(epoch, mean)| (epoch + 1, mean));
@@ -194,6 +171,41 @@ impl Train {
         }
         super::print_report(self.json, &report, &rows)
     }
+}
+
+/// The dataset without the pictures that can't be read, unless they are to be found out later; says what is left out.
+pub(super) fn open(
+    root: &Path,
+    split: Option<&str>,
+    affordances: Option<&str>,
+    skip_check: bool,
+) -> anyhow::Result<Dataset> {
+    let actions = affordances.map(ActionList::read).transpose()?;
+    let actions = actions.map_or_else(Vec::new, |list| list.actions);
+    let mut dataset = Dataset::open(&Source { root, split, affordances: &actions })?;
+    if !skip_check {
+        let findings = look(&dataset)?;
+        leave_out(&mut dataset, &findings);
+    }
+    const SHOWN: usize = 10;
+    for left in dataset.left_out.iter().take(SHOWN) {
+        eprintln!("left out: {}: {}", left.path.display(), left.reason);
+    }
+    if dataset.left_out.len() > SHOWN {
+        eprintln!("left out: {} in all; `looptrans data check` names them", dataset.left_out.len());
+    }
+    Ok(dataset)
+}
+
+/// What Ctrl-C and the like set; the second one of its kind ends the program at once: the checkpoint on disk is whole at
+/// every moment.
+pub(super) fn stop_at_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in TERM_SIGNALS {
+        flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))?;
+        flag::register(*signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }
 
 fn scores(mean: &Mean) -> String {
@@ -249,7 +261,7 @@ fn assignment(text: &str) -> Result<Assignment, String> {
     Ok(Assignment { key: key.to_owned(), value: value.to_owned() })
 }
 
-fn device(text: &str) -> Result<Device, String> {
+pub(super) fn device(text: &str) -> Result<Device, String> {
     let number = |text| usize::from_str(text).map_err(|_| "expected cpu, cuda or cuda:NUMBER".to_owned());
     match text.split_once(':') {
         None if text == "cpu" => Ok(Device::Cpu),

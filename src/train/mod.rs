@@ -11,12 +11,15 @@
 //!
 //! Parameter names are the published `state_dict` keys, so published checkpoints load by name ([`weights`]).
 
+pub mod adamw;
 mod adapter;
 pub mod backbone;
 mod branch;
 mod classifier;
+pub mod cluster;
 pub mod concepts;
 pub mod features;
+mod generator;
 pub mod locate;
 pub mod locate_parts;
 pub mod looptrans;

@@ -5,6 +5,7 @@
 #![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+mod cluster;
 mod killed;
 mod refused;
 mod runs;

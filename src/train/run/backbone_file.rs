@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What a backbone's names have before them in a whole model.
-pub(super) const PREFIX: &str = "vit_model.";
+pub(in crate::train) const PREFIX: &str = "vit_model.";
 /// Channels per attention head where a file does not say how many heads there are: of all DINO models.
 const HEAD_CHANNELS: i64 = 64;
 /// Hidden units of the adapter, times the width (published code).
@@ -25,7 +25,7 @@ const ADAPTER_FACTOR: usize = 4;
 
 /// A backbone's values.
 #[derive(Debug)]
-pub(super) struct BackboneFile {
+pub(in crate::train) struct BackboneFile {
     path: PathBuf,
     /// Without [`PREFIX`].
     tensors: BTreeMap<String, Tensor>,
@@ -64,7 +64,7 @@ impl BackboneFile {
 }
 
 /// Sizes of the backbone within a whole model.
-pub(super) fn sizes_of_whole(
+pub(in crate::train) fn sizes_of_whole(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
     heads: usize,
