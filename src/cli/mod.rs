@@ -9,6 +9,8 @@ mod export;
 mod losses;
 mod predict;
 #[cfg(feature = "train")]
+mod pretrain;
+#[cfg(feature = "train")]
 mod train;
 
 use std::io::{self, Write};
@@ -37,6 +39,8 @@ enum Command {
     Train(train::Train),
     #[cfg(feature = "train")]
     Cluster(cluster::Cluster),
+    #[cfg(feature = "train")]
+    Pretrain(pretrain::Pretrain),
 }
 
 /// Runs the command.
@@ -56,6 +60,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Train(arguments) => arguments.run(),
         #[cfg(feature = "train")]
         Command::Cluster(arguments) => arguments.run(),
+        #[cfg(feature = "train")]
+        Command::Pretrain(arguments) => arguments.run(),
     }
 }
 

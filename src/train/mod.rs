@@ -18,6 +18,7 @@ mod branch;
 mod classifier;
 pub mod cluster;
 pub mod concepts;
+pub mod dino;
 pub mod features;
 mod generator;
 pub mod locate;

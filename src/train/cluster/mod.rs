@@ -265,7 +265,8 @@ struct Run<'a, 'b> {
 impl Run<'_, '_> {
     /// True: to the end; false: stopped on the way. Both leave a checkpoint.
     fn train(&mut self, source: &mut dyn FeatureSource, sizes: &Sizes) -> Result<bool, TrainError> {
-        let mut log = StepLog::open(&self.out.join(METRICS), "step,lr,modularity,gradient_norm", self.state.step)?;
+        let mut log =
+            StepLog::open(&self.out.join(METRICS), "step,lr,modularity,gradient_norm", Some(self.state.step))?;
         // At once: a folder that can't be written to is not found out after hours.
         self.save()?;
         let mut kept = None;

@@ -17,9 +17,9 @@ pub(in crate::train) struct StepLog {
 }
 
 impl StepLog {
-    /// Takes the file up after step `done`: later lines, which a resumed run writes again, are cut off. No file is a file
-    /// without lines.
-    pub fn open(path: &Path, header: &str, done: u64) -> Result<Self, TrainError> {
+    /// Takes the file up after step `done`: later lines, which a resumed run writes again, are cut off, and all of them for
+    /// None. No file is a file without lines.
+    pub fn open(path: &Path, header: &str, done: Option<u64>) -> Result<Self, TrainError> {
         let mut text = format!("{header}\n");
         match fs::read_to_string(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -27,7 +27,7 @@ impl StepLog {
             Ok(before) => {
                 // The last line may be cut off.
                 let whole = before.split_inclusive('\n').skip(1).filter(|line| line.ends_with('\n'));
-                text.extend(whole.filter(|line| step_of(line).is_some_and(|step| step <= done)));
+                text.extend(whole.filter(|line| step_of(line).is_some_and(|step| Some(step) <= done)));
             }
         }
         write_file(path, text.as_bytes())?;
