@@ -7,6 +7,7 @@
 
 mod cluster;
 mod killed;
+mod pretrain;
 mod refused;
 mod runs;
 mod support;
