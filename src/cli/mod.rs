@@ -1,6 +1,8 @@
 //! The commands of `looptrans`: each parses its arguments, calls the library and prints what came of it.
 
 mod bench;
+#[cfg(feature = "train")]
+mod cluster;
 mod convert;
 mod data;
 mod eval;
@@ -8,6 +10,8 @@ mod export;
 #[cfg(feature = "train")]
 mod losses;
 mod predict;
+#[cfg(feature = "train")]
+mod pretrain;
 #[cfg(feature = "train")]
 mod store;
 mod synth;
@@ -43,6 +47,10 @@ enum Command {
     Store(store::Store),
     #[cfg(feature = "train")]
     Train(train::Train),
+    #[cfg(feature = "train")]
+    Cluster(cluster::Cluster),
+    #[cfg(feature = "train")]
+    Pretrain(pretrain::Pretrain),
 }
 
 /// Runs the command.
@@ -65,6 +73,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Store(arguments) => arguments.run(),
         #[cfg(feature = "train")]
         Command::Train(arguments) => arguments.run(),
+        #[cfg(feature = "train")]
+        Command::Cluster(arguments) => arguments.run(),
+        #[cfg(feature = "train")]
+        Command::Pretrain(arguments) => arguments.run(),
     }
 }
 

@@ -111,7 +111,8 @@ impl Build {
             .filter_map(|(key, value)| Some(Assignment { key: key.to_owned(), value: yaml_text(value.as_deref()?) }));
         let set: Vec<Assignment> = self.set.iter().cloned().chain(flags).collect();
         let settings = read_settings(self.settings.as_deref(), &set)?;
-        let dataset = open_dataset(&self.data, &settings, self.skip_check)?;
+        let named = (settings.data.split.as_deref(), settings.data.affordances.as_deref());
+        let dataset = open_dataset(&self.data, named, self.skip_check)?;
         let stop = stop_on_signals()?;
         let limits = LIMITS;
         let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop };

@@ -118,7 +118,9 @@ impl Train {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let plan = if self.resume { Plan::resume(&self.out, self.epochs)? } else { self.new_run()? };
         let plan = plan.with_features(self.features());
-        let dataset = open_dataset(&self.data, plan.settings(), self.skip_check)?;
+        let data = &plan.settings().data;
+        let named = (data.split.as_deref(), data.affordances.as_deref());
+        let dataset = open_dataset(&self.data, named, self.skip_check)?;
         let stop = stop_on_signals()?;
         let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop };
         let mut view = View::new()?;
@@ -184,11 +186,15 @@ impl Train {
     }
 }
 
-/// The pictures that the settings name, without those that can't be used.
-pub(super) fn open_dataset(root: &Path, settings: &Settings, skip_check: bool) -> anyhow::Result<Dataset> {
-    let actions = settings.data.affordances.as_deref().map(ActionList::read).transpose()?;
+/// The dataset of a split and an affordance list, without the pictures that can't be read, unless they are to be found out
+/// later; says what is left out.
+pub(super) fn open_dataset(
+    root: &Path,
+    (split, affordances): (Option<&str>, Option<&str>),
+    skip_check: bool,
+) -> anyhow::Result<Dataset> {
+    let actions = affordances.map(ActionList::read).transpose()?;
     let actions = actions.map_or_else(Vec::new, |list| list.actions);
-    let split = settings.data.split.as_deref();
     let mut dataset = Dataset::open(&Source { root, split, affordances: &actions })?;
     if !skip_check {
         let findings = look(&dataset, &LIMITS)?;

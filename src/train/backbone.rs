@@ -1,7 +1,6 @@
 //! DINO's vision transformer (Caron et al. 2021, arXiv 2104.14294), as far as its last block's keys and attention.
 //!
-//! The keys are the descriptors of the method; the final norm is a parameter of published checkpoints but used by
-//! nothing here.
+//! The keys are the descriptors of the method. What follows them, the final norm last, serves DINO's own training alone.
 
 use tch::{
     IndexOp, Kind, Tensor,
@@ -112,8 +111,8 @@ pub struct Backbone {
     pos_embed: Tensor,
     patch_embed: nn::Conv2D,
     blocks: Vec<Block>,
-    /// Used by DINO's own tasks, not by ours; a checkpoint has it all the same.
-    _norm: nn::LayerNorm,
+    /// Of [`Self::class_token`] alone: the descriptors are taken before it.
+    norm: nn::LayerNorm,
     patch: i64,
 }
 
@@ -129,7 +128,7 @@ impl Backbone {
             pos_embed: path.var("pos_embed", &[1, 1 + sizes.patches() as i64, dim], init),
             patch_embed: nn::conv2d(path / "patch_embed" / "proj", 3, dim, patch, config),
             blocks: (0..sizes.depth).map(|index| Block::new(&(path / "blocks" / index), sizes)).collect(),
-            _norm: nn::layer_norm(path / "norm", vec![dim], norm_config()),
+            norm: nn::layer_norm(path / "norm", vec![dim], norm_config()),
             patch,
         }
     }
@@ -143,7 +142,7 @@ impl Backbone {
     }
 
     pub(super) fn forward_traced(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<LastBlock, TrainError> {
-        let (last, _) = self.last_two(image, tracer)?;
+        let (last, ..) = self.last_two(image, tracer)?;
         tracer.record("key", &last.key);
         tracer.record("attention", &last.attention);
         Ok(last)
@@ -154,13 +153,26 @@ impl Backbone {
     /// # Errors
     /// The images have another shape than [`Self::forward`] takes, or there is one block only.
     pub fn deep_descriptors(&self, image: &Tensor) -> Result<(Grid, Tensor), TrainError> {
-        let (last, before) = self.last_two(image, &mut Tracer::off())?;
+        let (last, before, _) = self.last_two(image, &mut Tracer::off())?;
         let before = before.ok_or_else(|| too_few_blocks("at least two blocks", 1))?;
         Ok((last.grid, Tensor::cat(&[before.descriptors(), last.descriptors()], -1)))
     }
 
-    /// The last block and, if there is one, the block before.
-    fn last_two(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<(LastBlock, Option<LastBlock>), TrainError> {
+    /// The whole picture in one vector, [B, D]: CLS after the last block and the final norm, as DINO trains it.
+    ///
+    /// # Errors
+    /// The images have another shape than [`Self::forward`] takes.
+    pub fn class_token(&self, image: &Tensor) -> Result<Tensor, TrainError> {
+        let (.., tokens) = self.last_two(image, &mut Tracer::off())?;
+        Ok(self.norm.forward(&tokens.i((.., 0))))
+    }
+
+    /// The last block and, if there is one, the block before; and the tokens after the last.
+    fn last_two(
+        &self,
+        image: &Tensor,
+        tracer: &mut Tracer<'_>,
+    ) -> Result<(LastBlock, Option<LastBlock>, Tensor), TrainError> {
         let grid = self.grid(image)?;
         // [B, 3, H, W] -> [B, D, h, w] -> [B, N, D]
         let patches = self.patch_embed.forward(image).flatten(2, 3).transpose(1, 2);
@@ -176,7 +188,7 @@ impl Backbone {
             tracer.record(&format!("blocks.{index}"), &tokens);
             before = last.replace(LastBlock { grid, key, attention });
         }
-        Ok((last.ok_or_else(|| too_few_blocks("at least one block", 0))?, before))
+        Ok((last.ok_or_else(|| too_few_blocks("at least one block", 0))?, before, tokens))
     }
 
     fn grid(&self, image: &Tensor) -> Result<Grid, TrainError> {

@@ -166,7 +166,8 @@ pub fn hard_parts(similarity: &Tensor) -> Tensor {
 }
 
 /// How the modularity loss reads a similarity as a soft assignment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Assignment {
     /// cos + 1, as [`Concepts::similarity`] gives it.
     #[default]

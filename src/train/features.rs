@@ -126,7 +126,7 @@ impl FeatureSource for Live<'_> {
 }
 
 /// u8 [side, side, 3] each -> f32 [B, 3, side, side], normalised as the backbone was trained with.
-fn normalised(pictures: &[Vec<u8>], side: i64, device: Device) -> Tensor {
+pub(super) fn normalised(pictures: &[Vec<u8>], side: i64, device: Device) -> Tensor {
     let channels =
         |values: [f64; 3]| Tensor::from_slice(&values).to_kind(Kind::Float).to_device(device).reshape([3, 1, 1]);
     let image = Tensor::from_slice(&pictures.concat()).to_device(device);

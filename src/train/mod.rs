@@ -11,13 +11,17 @@
 //!
 //! Parameter names are the published `state_dict` keys, so published checkpoints load by name ([`weights`]).
 
+pub mod adamw;
 mod adapter;
 pub mod backbone;
 mod branch;
 mod classifier;
+pub mod cluster;
 pub mod concepts;
+pub mod dino;
 pub mod eager;
 pub mod features;
+mod generator;
 pub mod inference;
 pub mod locate;
 pub mod locate_parts;

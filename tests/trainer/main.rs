@@ -5,7 +5,9 @@
 #![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+mod cluster;
 mod killed;
+mod pretrain;
 mod refused;
 mod runs;
 mod stores;

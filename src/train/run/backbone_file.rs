@@ -25,7 +25,7 @@ const ADAPTER_FACTOR: usize = 4;
 
 /// A backbone's values.
 #[derive(Debug)]
-pub(super) struct BackboneFile {
+pub(in crate::train) struct BackboneFile {
     path: PathBuf,
     /// Without [`PREFIX`].
     tensors: BTreeMap<String, Tensor>,
@@ -74,7 +74,7 @@ pub(in crate::train) fn backbone_of(path: &Path, device: Device) -> Result<(VarS
 }
 
 /// Sizes of the backbone within a whole model.
-pub(super) fn sizes_of_whole(
+pub(in crate::train) fn sizes_of_whole(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
     heads: usize,

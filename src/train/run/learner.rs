@@ -1,9 +1,6 @@
 //! A network with all that turns samples into a loss.
 
-use std::{
-    path::Path,
-    sync::{Mutex, PoisonError},
-};
+use std::path::Path;
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use tch::{Device, Tensor, nn::VarStore};
@@ -14,6 +11,7 @@ use crate::{
         TrainError,
         backbone::{Backbone, Features},
         concepts::{Concepts, spherical_k_means},
+        generator,
         locate::Locate,
         locate_parts::{Active, Prototypes, active_patches, k_means, prototypes, random_starts},
         looptrans::LoopTrans,
@@ -104,10 +102,7 @@ pub(super) fn noise_heads(settings: &Settings) -> usize {
 impl Learner {
     /// With initial values that follow from the seed. `clusters`: the file that `in-backbone` means.
     pub fn new(settings: &Settings, sizes: &Sizes, device: Device, clusters: &Path) -> Result<Self, TrainError> {
-        // libtorch has one generator for all threads.
-        static GENERATOR: Mutex<()> = Mutex::new(());
-        let _mine = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
-        tch::manual_seed(settings.seed as i64);
+        let _mine = generator::seeded(settings.seed);
         let parameters = VarStore::new(device);
         let root = parameters.root();
         let (network, own) = match (settings.system, &settings.looptrans, settings.locate) {

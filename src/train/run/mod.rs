@@ -10,12 +10,14 @@
 //! Everything that is drawn follows from the seed, the epoch and the place in it, so that a resumed run is the run that was
 //! not interrupted: on a CPU with the same number of threads, bit for bit.
 
-mod backbone_file;
+pub(super) mod backbone_file;
 mod checkpoint;
 mod evaluate;
 mod history;
 mod learner;
 mod report;
+pub(super) mod saved;
+pub(super) mod step_log;
 mod tensor_file;
 mod trainer;
 
@@ -308,7 +310,7 @@ fn features<'a>(
     }
 }
 
-fn check_device(device: Device) -> Result<(), TrainError> {
+pub(super) fn check_device(device: Device) -> Result<(), TrainError> {
     let Device::Cuda(index) = device else { return Ok(()) };
     let count = tch::Cuda::device_count();
     if tch::Cuda::is_available() && (index as i64) < count {
@@ -331,7 +333,7 @@ fn check_data(dataset: &Dataset, settings: &Settings) -> Result<(), TrainError> 
 }
 
 /// SHA-256 of the dataset's lists, its own folder aside: the same pictures in the same order.
-fn fingerprint(dataset: &Dataset) -> String {
+pub(super) fn fingerprint(dataset: &Dataset) -> String {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update(text.len().to_le_bytes());
