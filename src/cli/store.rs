@@ -60,7 +60,7 @@ struct Build {
     /// Augmentations of each training picture.
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..))]
     variants: u32,
-    /// Keep half precision: half the size, losses that differ in the fourth digit.
+    /// Keep half precision: half the size; losses differ by less than a thousandth.
     #[arg(long)]
     half: bool,
     /// Where augmentation and data are read from, as for `looptrans train` [default: LoopTrans as published].

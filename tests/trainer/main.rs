@@ -8,5 +8,7 @@
 mod killed;
 mod refused;
 mod runs;
+mod store_builds;
+mod store_support;
 mod stores;
 mod support;
