@@ -25,6 +25,8 @@ use crate::{
     },
 };
 
+const LIMITS: Limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
+
 /// Train LoopTrans or LOCATE.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -121,8 +123,7 @@ impl Train {
         let plan = plan.with_features(self.features());
         let dataset = open_dataset(&self.data, plan.settings(), self.skip_check)?;
         let stop = stop_on_signals()?;
-        let limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
-        let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop };
+        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop };
         let mut view = View::new()?;
         let outcome = plan.train(&job, &mut |event| view.show(event))?;
         view.bar.finish_and_clear();
@@ -193,7 +194,7 @@ pub(super) fn open_dataset(root: &Path, settings: &Settings, skip_check: bool) -
     let split = settings.data.split.as_deref();
     let mut dataset = Dataset::open(&Source { root, split, affordances: &actions })?;
     if !skip_check {
-        let findings = look(&dataset)?;
+        let findings = look(&dataset, &LIMITS)?;
         leave_out(&mut dataset, &findings);
     }
     const SHOWN: usize = 10;

@@ -11,7 +11,7 @@ use looptrans_ros::{
     train::run::{Event, Plan},
 };
 
-use super::support::{Fixture, SAMPLES, clusters, exists};
+use super::support::{Fixture, SAMPLES, clusters, exists, flat, settings};
 
 /// The total loss of each step of a run.
 fn totals(fixture: &Fixture, out: &str, set: &[&str]) -> Vec<f64> {
@@ -128,14 +128,7 @@ fn the_weights_export_as_they_are() {
         assert_eq!((description.actions, description.trained), (vec!["cut".to_owned(), "hold".to_owned()], true));
         assert!(description.source.starts_with("LoopTrans trained on "), "{}", description.source);
         assert_eq!((sizes.channels, sizes.heads), (17, 3));
-        let settings = bundle::Settings {
-            name: "toy".to_owned(),
-            presence: PresenceSource::Scam,
-            affordances: Vec::new(),
-            heat_threshold: bundle::DEFAULT_HEAT_THRESHOLD,
-            command: "test".to_owned(),
-            force: false,
-        };
+        let settings = bundle::Settings::new("toy", PresenceSource::Scam);
         let contract = bundle::write(&weights, &fixture.path(&format!("bundles/{file}")), &settings).unwrap();
         assert!(contract.provenance.trained);
     }
@@ -215,4 +208,15 @@ fn the_report_shows_curves_scores_and_pictures_and_needs_no_other_file() {
     for expected in ["<td>cut<td>", "<td>hold<td>", "<tr class=best>", "knife", "noise_heads: 15"] {
         assert!(html.contains(expected), "{expected}");
     }
+}
+
+#[test]
+fn a_backbone_alone_serves_as_one_within_a_model() {
+    let fixture = Fixture::new();
+    let alone = fixture.path("dino.safetensors");
+    flat(&fixture.backbone(), &alone, |_| {});
+    fixture.train(fixture.plan("whole", &["epochs=1"]).unwrap(), usize::MAX).unwrap();
+    let plan = Plan::new(settings(&["epochs=1"]), &alone, &fixture.path("alone")).unwrap();
+    fixture.train(plan, usize::MAX).unwrap();
+    assert!(fixture.bytes("whole/weights.safetensors") == fixture.bytes("alone/weights.safetensors"));
 }

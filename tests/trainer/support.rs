@@ -1,6 +1,7 @@
 //! A dataset of drawn pictures, a toy backbone, and runs on them.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -20,6 +21,7 @@ use looptrans_ros::{
         settings::{Assignment, Settings},
     },
 };
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tch::Tensor;
 
 pub const LIMITS: Limits = Limits { max_image_pixels: 1_000_000 };
@@ -154,4 +156,25 @@ pub fn clusters(path: &Path) {
         })
         .collect();
     Tensor::write_safetensors(&tensors, path).unwrap();
+}
+
+/// The backbone of a whole model's file as a file of its own, as DINO's is, after `change`.
+pub fn flat(whole: &Path, out: &Path, change: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
+    let bytes = fs::read(whole).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let file = Tensor::read_safetensors(whole).unwrap().into_iter();
+    let mut tensors: BTreeMap<String, Tensor> =
+        file.filter_map(|(key, tensor)| Some((key.strip_prefix("vit_model.")?.to_owned(), tensor))).collect();
+    change(&mut tensors);
+    let data: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(key, tensor)| {
+            let values = Vec::<f32>::try_from(tensor.contiguous().flatten(0, -1)).unwrap();
+            let shape = tensor.size().into_iter().map(|side| side as usize).collect();
+            (key, shape, values.into_iter().flat_map(f32::to_le_bytes).collect())
+        })
+        .collect();
+    let views =
+        data.iter().map(|(key, shape, bytes)| (key, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    fs::write(out, safetensors::serialize(views, metadata.metadata().clone()).unwrap()).unwrap();
 }

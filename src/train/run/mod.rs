@@ -282,7 +282,7 @@ fn features<'a>(
     job: &'a Job<'a>,
 ) -> Result<(Box<dyn FeatureSource + 'a>, Option<Kept>), TrainError> {
     let Job { dataset, device, limits, .. } = *job;
-    let augmentation = state.settings.augmentation.of(sizes.side() as u32);
+    let augmentation = state.settings.augmentation.of(sizes.input().height);
     let refuse = |kept: Kept, found: String| TrainError::Values {
         what: "features",
         expected: format!("of a store, as before (variants: {}, {:?})", kept.variants, kept.precision),

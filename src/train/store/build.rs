@@ -88,7 +88,7 @@ impl<'a> Builder<'a> {
     /// A backbone that can't be used; no pictures, or no variants of them.
     pub fn new(recipe: Recipe<'a>, job: Job<'a>) -> Result<Self, TrainError> {
         let (parameters, backbone, sizes) = backbone_of(recipe.backbone, job.device)?;
-        let augmentation = recipe.augmentation.of(sizes.side() as u32);
+        let augmentation = recipe.augmentation.of(sizes.input().height);
         let kept = (recipe.variants, recipe.precision);
         let header = Header::new(&sizes, fingerprint(&parameters)?, augmentation, kept);
         let (train, test) = (train_pictures(job.dataset).count(), job.dataset.test.len());
