@@ -47,7 +47,9 @@ enum StoreCommand {
       --store stores/seen
 
 Ctrl-C, kill -9 or a full disk cost the last 64 views at most: the same command goes on. Pictures that changed in between are
-computed again. A store serves every run on the same backbone, augmentation and pictures, of whatever system.")]
+computed again. A store serves every run on the same backbone, augmentation and pictures, of whatever system.
+
+Building on a GPU is written but was never run.")]
 struct Build {
     /// The dataset's folder, as for `looptrans data check`.
     data: PathBuf,
