@@ -44,7 +44,9 @@ enum StoreCommand {
       --store stores/seen
 
 Ctrl-C, kill -9 or a full disk cost the last 64 views at most: the same command goes on. Pictures that changed in between are
-computed again. A store serves every run on the same backbone, augmentation and pictures, of whatever system.")]
+computed again. A store serves every run on the same backbone, augmentation and pictures, of whatever system.
+
+Building on a GPU is written but was never run.")]
 struct Build {
     /// The dataset's folder, as for `looptrans data check`.
     data: PathBuf,
@@ -57,7 +59,7 @@ struct Build {
     /// Augmentations of each training picture.
     #[arg(long, value_name = "R", value_parser = clap::value_parser!(u32).range(1..))]
     variants: u32,
-    /// Keep half precision: half the size, losses that differ in the fourth digit.
+    /// Keep half precision: half the size; losses differ by less than a thousandth.
     #[arg(long)]
     half: bool,
     /// Where augmentation and data are read from, as for `looptrans train` [default: LoopTrans as published].

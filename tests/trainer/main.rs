@@ -10,5 +10,7 @@ mod killed;
 mod pretrain;
 mod refused;
 mod runs;
+mod store_builds;
+mod store_support;
 mod stores;
 mod support;
