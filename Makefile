@@ -2,9 +2,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench test-train setup setup-train clean
+.PHONY: help demo test lint bench test-node test-train setup setup-train clean
 
 ENV := source scripts/env.sh &&
+# Of the node's environment only ONNX Runtime: the Python of the other one has torch.
+TRAIN_ENV := ORT_DYLIB_PATH=$$($(ENV) echo "$$ORT_DYLIB_PATH") && export ORT_DYLIB_PATH && source scripts/env-train.sh &&
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,16 +14,19 @@ help: ## Show this list
 demo: setup ## Stream pictures through the node over ROS 2; results in out/demo
 	$(ENV) bash scripts/demo.sh
 
-test: setup ## Run every test: Rust, ROS 2 round trips, colcon build
+test: test-node test-train ## Run every test (libtorch for those of training: 5 GB once)
+
+test-node: setup ## Test all but training: Rust, ROS 2 round trips, colcon build
 	$(ENV) cargo test --locked --features ros
 	$(ENV) bash tests/colcon.sh
 
-test-train: setup-train ## Test the models on libtorch against PyTorch (setup-train first takes 5 GB)
-	source scripts/env-train.sh && cargo test --locked --features train --test train
+test-train: setup setup-train ## Test the models and training on libtorch: against PyTorch, published numbers and exports
+	$(TRAIN_ENV) cargo test --locked --features train --lib --test train --test trainer
 
-lint: setup ## Check format and clippy, warnings denied
+lint: setup setup-train ## Check format and clippy, warnings denied
 	cargo fmt --check
 	$(ENV) cargo clippy --locked --all-targets --features ros -- -D warnings
+	$(TRAIN_ENV) cargo clippy --locked --all-targets --features train -- -D warnings
 
 bench: setup ## Measure the time of each stage
 	$(ENV) bash scripts/bench.sh

@@ -3,6 +3,9 @@
 //! A bundle is a folder with exactly these two files. The node refuses one whose ONNX file disagrees with its contract;
 //! everything a guess could get wrong (actions, sizes, thresholds) is read from here, never assumed.
 
+mod parity;
+mod precision;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::Read,
@@ -12,6 +15,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+pub use parity::{Drift, HeatAgreement, Parity, PictureSource, ReferenceKind};
+pub use precision::{Precision, Quantisation};
 
 /// The ONNX file's name inside a bundle.
 pub const MODEL_FILE: &str = "model.onnx";
@@ -23,6 +29,8 @@ pub const INPUT_IMAGE: &str = "image";
 pub const OUTPUT_HEATMAP: &str = "heatmap";
 /// Output tensor: f32 [B, A] in [0, 1], how much the image affords each action at all.
 pub const OUTPUT_PRESENCE: &str = "presence";
+/// The side B of those tensors, where a graph leaves it open.
+pub const BATCH: &str = "batch";
 /// The contract format this code reads and writes.
 pub const FORMAT: u32 = 1;
 
@@ -85,7 +93,7 @@ pub struct Presence {
 }
 
 /// How the model came to be: for people, and for reports.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// False for seeded weights: the heat means nothing.
@@ -96,6 +104,15 @@ pub struct Provenance {
     pub weights_sha256: String,
     /// The command that wrote the bundle.
     pub command: String,
+    /// What it computes in. Bundles that do not say are in f32.
+    #[serde(default)]
+    pub precision: Precision,
+    /// How it was quantised; for int8 alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantisation: Option<Quantisation>,
+    /// How exact it is. None: nothing was compared.
+    #[serde(default)]
+    pub parity: Option<Parity>,
 }
 
 /// Why a bundle is refused. Every message names the file, what was expected and what was found.
@@ -296,6 +313,8 @@ provenance: {trained: false, source: a rule, weights_sha256: '', command: none}
         let contract = parse(YAML).unwrap();
         assert_eq!(contract.input, Size { height: 56, width: 64 });
         assert_eq!(contract.model_id(), "toy:0123456789ab");
+        assert_eq!(contract.provenance.precision, Precision::Fp32, "a bundle from before this was written down");
+        assert_eq!(contract.provenance.parity, None, "a bundle from before anything was compared");
         assert_eq!(parse(&serde_yaml::to_string(&contract).unwrap()), Ok(contract));
     }
 

@@ -1,8 +1,14 @@
 //! One error for the whole library, a variant per stage. Each stage's own type holds the evidence: what was expected,
 //! what was found, in which file.
 
+#[cfg(feature = "onnx")]
+use crate::parity::ParityError;
 use crate::{
-    config::ConfigError, contract::BundleError, convert::ConvertError, export::ExportError, perceive::InferError,
+    config::ConfigError,
+    contract::BundleError,
+    convert::ConvertError,
+    export::{ExportError, precision::PrecisionError},
+    perceive::InferError,
 };
 
 /// What can stop a program at start-up. Errors of a single frame are [`crate::perceive::FrameError`]: they reject that
@@ -25,4 +31,11 @@ pub enum Error {
     /// Weights could not be turned into a model bundle.
     #[error(transparent)]
     Export(#[from] ExportError),
+    /// A graph could not be given another precision.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
+    /// A bundle could not be compared with its weights.
+    #[cfg(feature = "onnx")]
+    #[error(transparent)]
+    Parity(#[from] ParityError),
 }

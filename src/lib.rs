@@ -21,8 +21,11 @@ pub mod error;
 pub mod export;
 pub mod metrics;
 pub mod onnx;
+#[cfg(feature = "onnx")]
+pub mod parity;
 pub mod perceive;
 pub mod robot;
 pub mod ros;
+pub mod synth;
 #[cfg(feature = "train")]
 pub mod train;

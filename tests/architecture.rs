@@ -16,8 +16,8 @@ const MAX_LINES: usize = 450;
 const LAYERS: [&[&str]; 7] = [
     &["error", "affordance", "contract", "config", "onnx"],
     &["perceive", "export", "metrics"],
-    &["convert", "data"],
-    &["train"],
+    &["convert", "data", "synth"],
+    &["train", "parity"],
     &["robot"],
     &["ros"],
     &["cli", "bin"],

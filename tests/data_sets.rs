@@ -16,9 +16,12 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 use looptrans_ros::data::{
     DataError, Dataset,
     augment::{Augmentation, Augmenter, ResizeRule},
+    check_pictures,
     index::Source,
+    leave_out,
     sampling::{Sampler, Variants},
 };
+use looptrans_ros::perceive::decode::Limits;
 use serde_json::Value;
 
 /// A dataset under construction.
@@ -94,6 +97,23 @@ fn folders_of_other_names_make_their_own_list() {
     let folder = small();
     fs::rename(folder.0.path().join("Seen"), folder.0.path().join("kitchen")).unwrap();
     assert_eq!(folder.open(Some("kitchen"), &[]).unwrap().affordances, ["cut_with", "hold"]);
+}
+
+#[test]
+fn a_split_s_own_list_comes_before_the_published_one() {
+    let folder = small();
+    let list = folder.path("Seen/affordances.txt");
+    fs::write(&list, "# mine\nhold\n\ncut_with\nstack\n").unwrap();
+    assert_eq!(folder.open(Some("Seen"), &[]).unwrap().affordances, ["hold", "cut_with", "stack"]);
+    assert_eq!(folder.open(Some("Seen"), &["cut_with", "hold"]).unwrap().affordances, ["cut_with", "hold"]);
+    fs::write(&list, "hold\n").unwrap();
+    let error = folder.open(Some("Seen"), &[]).unwrap_err().to_string();
+    assert!(error.contains("not in the list: cut_with; the list: hold"), "{error}");
+    fs::write(&list, "hold\nhold\n").unwrap();
+    let error = folder.open(Some("Seen"), &[]).unwrap_err().to_string();
+    assert!(error.contains("affordances.txt") && error.contains("\"hold\" again"), "{error}");
+    fs::write(&list, [b'h', 0xff]).unwrap();
+    assert!(folder.open(Some("Seen"), &[]).unwrap_err().to_string().contains("affordances.txt"));
 }
 
 #[test]
@@ -283,4 +303,28 @@ fn names_alone_can_be_checked() {
     let (code, json, _) = check(folder.0.path(), &["--split", "Seen", "--names-only", "--json"]);
     let report: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &report["findings"], &report["samples"]), (Some(0), &Value::Null, &Value::from(12)));
+}
+
+#[test]
+fn pictures_that_cannot_be_used_are_taken_out_of_every_list_and_named() {
+    let folder = Folder::new();
+    folder.pair("cut", "knife", (3, 2));
+    folder.pair("hold", "cup", (2, 1));
+    let broken = ["trainset/exocentric/cut/knife/001.jpg", "trainset/egocentric/hold/cup/000.jpg"];
+    for path in broken {
+        fs::write(folder.path(&format!("Seen/{path}")), b"").unwrap();
+    }
+    GrayImage::new(40, 30).save(folder.path("Seen/testset/GT/cut/knife/t.png")).unwrap();
+    let mut dataset = folder.open(Some("Seen"), &[]).unwrap();
+    let findings = check_pictures(&dataset, &Limits { max_image_pixels: 10_000 }, &|| {});
+    leave_out(&mut dataset, &findings);
+
+    // The cup has no egocentric picture any more, and so is not trained on; its label stays.
+    assert_eq!(dataset.affordances.len(), 36);
+    assert_eq!(dataset.train.iter().map(|folder| folder.object.as_str()).collect::<Vec<_>>(), ["knife"]);
+    assert_eq!((dataset.train[0].exo.len(), dataset.train[0].ego.len()), (2, 2));
+    assert_eq!(dataset.test.iter().map(|item| item.object.as_str()).collect::<Vec<_>>(), ["cup"]);
+    let named = |part: &str| dataset.left_out.iter().any(|left| left.path.ends_with(part));
+    assert!(broken.iter().all(|path| named(path)) && named("GT/cut/knife/t.png"), "{:?}", dataset.left_out);
+    assert!(named("trainset/exocentric/hold/cup"), "{:?}", dataset.left_out);
 }

@@ -26,14 +26,7 @@ static SOUND: LazyLock<(Vec<u8>, ModelContract)> = LazyLock::new(|| {
     let toy = Architecture::named("toy").unwrap();
     let weights = folder.path().join("toy.safetensors");
     write_weights(&weights, &seeded_tensors(&toy.sizes(ACTIONS.len())), &description(&ACTIONS, toy.heads));
-    let settings = Settings {
-        name: "toy".to_owned(),
-        presence: PresenceSource::Pixel,
-        affordances: Vec::new(),
-        heat_threshold: 0.5,
-        command: "a test".to_owned(),
-        force: false,
-    };
+    let settings = Settings::new("toy", PresenceSource::Pixel);
     let place = folder.path().join("bundle");
     let contract = bundle::write(&weights, &place, &settings).unwrap();
     (fs::read(place.join(MODEL_FILE)).unwrap(), contract)

@@ -10,8 +10,9 @@ mod export_support;
 use std::path::Path;
 
 use export_support::{
-    ACTIONS, Tensors, bytes, description,
+    ACTIONS, TOLERANCE, Tensors, bytes, description, difference,
     reference::Reference,
+    revealing_toy,
     runtime::{run, session},
     seeded_tensors,
 };
@@ -21,6 +22,8 @@ use looptrans_ros::{
         bundle::{self, Settings},
         graph::{Graph, Port},
         heads,
+        recipe::Recipe,
+        rewrites::Rewrites,
         seeded::Architecture,
         vit::{self, ImageInput},
         weights::Weights,
@@ -30,43 +33,9 @@ use looptrans_ros::{
 use ndarray::{Array1, Array3, Array4, ArrayD, Axis, Ix3, s};
 use prost::Message;
 
-/// f32 keeps 24 bits (6e-8); a value here is some 15 operations deep, each a sum of up to 432 products whose rounding
-/// errors add up like a random walk: 6e-8 * sqrt(432) = 1.2e-6 of a peak value per operation at worst. Measured: at most
-/// 1.4e-6.
-const TOLERANCE: f64 = 5e-6;
-
-/// Toy weights that show every constant: small variances, so that each normalisation's epsilon matters.
-fn revealing_toy() -> (Architecture, Tensors) {
-    let toy = Architecture::named("toy").unwrap();
-    let mut tensors = seeded_tensors(&toy.sizes(ACTIONS.len()));
-    for (entry, values) in &mut tensors {
-        let key = entry.key.as_str();
-        let draws: Vec<f32> =
-            export_support::uniform(&format!("test.{key}"), &[values.len()]).into_raw_vec_and_offset().0;
-        for (value, draw) in values.iter_mut().zip(draws) {
-            *value = match key {
-                _ if key.ends_with("running_mean") => 0.05 * draw,
-                _ if key.ends_with("running_var") => 0.004 + 0.003 * draw,
-                "vit_model.patch_embed.proj.weight" => 0.01 * *value,
-                "vit_model.blocks.1.attn.qkv.weight" => 0.02 * *value,
-                "aff_fc.weight" => 0.01 * *value,
-                "aff_fc.bias" => 20.0 * *value,
-                _ => *value,
-            };
-        }
-    }
-    (toy, tensors)
-}
-
 fn settings(presence: PresenceSource, affordances: &[&str]) -> Settings {
-    Settings {
-        name: "toy".to_owned(),
-        presence,
-        affordances: affordances.iter().map(|&name| name.to_owned()).collect(),
-        heat_threshold: 0.5,
-        command: "a test".to_owned(),
-        force: false,
-    }
+    let affordances = affordances.iter().map(|&name| name.to_owned()).collect();
+    Settings { affordances, ..Settings::new("toy", presence) }
 }
 
 fn export_toy(folder: &Path, presence: PresenceSource, affordances: &[&str]) -> (Bundle, Reference) {
@@ -76,13 +45,6 @@ fn export_toy(folder: &Path, presence: PresenceSource, affordances: &[&str]) -> 
     let place = folder.join("bundle");
     bundle::write(&weights, &place, &settings(presence, affordances)).unwrap();
     (Bundle::load(&place).unwrap(), Reference::new(&tensors, toy.heads, toy.depth))
-}
-
-/// Largest difference, relative to the largest value.
-fn difference(found: impl IntoIterator<Item = f32>, expected: impl IntoIterator<Item = f64>) -> f64 {
-    let pairs: Vec<(f64, f64)> = found.into_iter().map(f64::from).zip(expected).collect();
-    let peak = pairs.iter().map(|(_, expected)| expected.abs()).fold(0.0, f64::max);
-    pairs.iter().map(|(found, expected)| (found - expected).abs()).fold(0.0, f64::max) / peak
 }
 
 /// Compares a bundle's two outputs for `batch` images with the reference; `classes` are the channels it should give.
@@ -151,6 +113,11 @@ fn read_back(tensors: &Tensors, actions: &[&str], heads: usize) -> Weights {
     Weights::read(&path, PresenceSource::Pixel).unwrap()
 }
 
+/// At the trained size, with the standard rewrites.
+fn recipe(weights: &Weights) -> Recipe<'_> {
+    Recipe::new(weights, weights.sizes.input(), Rewrites::standard()).unwrap()
+}
+
 fn assert_close(found: impl IntoIterator<Item = f32>, published: &[f64], tolerance: f64) {
     let found: Vec<f32> = found.into_iter().collect();
     assert_eq!(found.len(), published.len());
@@ -166,8 +133,8 @@ fn the_backbone_gives_the_published_keys_and_descriptors() {
     let small = Architecture::named("vit_small_16").unwrap();
     let weights = read_back(&seeded_tensors(&small.sizes(36)), &ACTIONS, small.heads);
     let mut graph = Graph::new("backbone", "");
-    let descriptor = vit::descriptor(&mut graph, &weights, ImageInput::Normalised).unwrap();
-    graph.output(&descriptor, Port { name: "descriptor", data_type: FLOAT, sides: &[196, 384], doc: "" });
+    let descriptor = vit::descriptor(&mut graph, &recipe(&weights), ImageInput::Normalised).unwrap();
+    graph.output(&descriptor.patches, Port { name: "descriptor", data_type: FLOAT, sides: &[196, 384], doc: "" });
     let image = export_support::uniform("img.vit", &[1, 3, 224, 224]) * 2.0;
     let mut session = session(&graph.into_model().encode_to_vec());
     let found = run(&mut session, image.view(), &["descriptor"]).remove(0);
@@ -213,9 +180,10 @@ fn the_heads_give_the_published_map() {
     let weights = read_back(&tensors, &ACTIONS, 6);
     let mut graph = Graph::new("heads", "");
     let input = graph.input(Port { name: "image", data_type: FLOAT, sides: &[196, 384], doc: "" });
-    let features = heads::adapt(&mut graph, &weights, &input).unwrap();
-    let pixel = heads::branch(&mut graph, &weights, "pixel_dec", &features).unwrap();
-    let maps = heads::class_maps(&mut graph, &weights, &pixel, &[3, 20]).unwrap();
+    let recipe = recipe(&weights);
+    let features = heads::adapt(&mut graph, &recipe, &input).unwrap();
+    let pixel = heads::branch(&mut graph, &recipe, "pixel_dec", &features).unwrap();
+    let maps = heads::class_maps(&mut graph, &recipe, &pixel, &[3, 20]).unwrap();
     graph.output(&maps, Port { name: "heatmap", data_type: FLOAT, sides: &[2, 14, 14], doc: "" });
     let mut session = session(&graph.into_model().encode_to_vec());
     let maps = run(&mut session, descriptors.view(), &["heatmap"]).remove(0);

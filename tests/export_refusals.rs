@@ -39,14 +39,7 @@ impl Place {
 
     fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            name: "toy".to_owned(),
-            presence: PresenceSource::Scam,
-            affordances: Vec::new(),
-            heat_threshold: 0.5,
-            command: "a test".to_owned(),
-            force: false,
-        };
+        let settings = Settings::new("toy", PresenceSource::Scam);
         let (weights, bundle) = (folder.path().join("w.safetensors"), folder.path().join("bundle"));
         Self { folder, weights, bundle, settings }
     }

@@ -6,14 +6,18 @@
 
 mod models;
 
+use std::fs;
+
 use looptrans_ros::{
     contract::{Bundle, BundleError},
+    onnx::proto::ModelProto,
     perceive::{
         RejectReason,
-        infer::{InferError, InferSettings, Model, ProviderChoice},
+        infer::{BatchModel, InferError, InferSettings, Model, ProviderChoice},
     },
 };
 use models::{COLOURS_INPUT, colours, colours_model, on_cpu, seeded};
+use prost::Message;
 
 fn picture(colour: impl Fn(u32, u32) -> [u8; 3]) -> Vec<u8> {
     let at = |k: u32| colour(k % COLOURS_INPUT.width, k / COLOURS_INPUT.width);
@@ -71,6 +75,81 @@ fn a_graph_that_breaks_its_contract_is_refused_with_expected_and_found() {
     assert!(text.contains("expected") && text.contains("4") && text.contains("found"), "{text}");
 }
 
+/// [`colours`] with larger cells than its file and its contract say: only who works out the shapes can tell.
+fn with_larger_cells() -> Bundle {
+    let mut bundle = colours();
+    let mut model = ModelProto::decode(bundle.onnx.as_slice()).unwrap();
+    let pool = model.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "AveragePool").unwrap();
+    for attribute in &mut pool.attribute {
+        attribute.ints = vec![16, 16];
+    }
+    bundle.onnx = model.encode_to_vec();
+    bundle
+}
+
+#[test]
+fn a_session_is_held_against_its_contract() {
+    let error = Model::load(&with_larger_cells(), &on_cpu()).unwrap_err();
+    assert!(matches!(error, InferError::Bundle(BundleError::Mismatch { .. })), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("outputs, as ONNX Runtime reads them"), "{text}");
+    let (expected, found) = (text.find("3, 4, 6)").unwrap(), text.find("3, dyn, dyn)").unwrap());
+    assert!(expected < found, "{text}");
+}
+
+#[test]
+fn every_setting_of_the_cpu_gives_the_same_answer() {
+    let bundle = seeded("toy");
+    let bytes = 3 * bundle.contract.input.height * bundle.contract.input.width;
+    let pixels: Vec<Vec<u8>> = [3, 7].map(|step| (0..bytes).map(|k| (k * step % 251) as u8).collect()).to_vec();
+    let answers = |settings: &InferSettings| {
+        let mut model = Model::load(&bundle, settings).unwrap();
+        // One after the other, so that a buffer which is not filled anew shows.
+        pixels.iter().map(|pixels| model.run(pixels).unwrap().maps.to_vec()).collect::<Vec<_>>()
+    };
+    let plain = answers(&on_cpu());
+    assert_ne!(plain[0], plain[1]);
+    let changes: [fn(&mut InferSettings); 4] = [
+        |s| s.device_buffers = true,
+        |s| s.thread_spinning = true,
+        |s| s.cpu_memory_arena = false,
+        |s| (s.device_buffers, s.cpu_memory_arena) = (true, false),
+    ];
+    for change in changes {
+        let mut settings = on_cpu();
+        change(&mut settings);
+        assert_eq!(answers(&settings), plain, "{settings:?}");
+    }
+}
+
+#[test]
+fn several_pictures_at_once_are_answered_as_one_by_one() {
+    let (red, green) = (picture(|_, _| [200, 0, 0]), picture(|x, _| [0, if x < 8 { 100 } else { 50 }, 0]));
+    let mut single = colours_model();
+    let mut expected = (Vec::new(), Vec::new());
+    for pixels in [&red, &green] {
+        let answer = single.run(pixels).unwrap();
+        expected.0.extend_from_slice(answer.maps);
+        expected.1.extend_from_slice(answer.presence);
+    }
+    let mut both = BatchModel::load(&colours(), &on_cpu(), 2).unwrap();
+    // The colours are divided by the brightest of its own picture, so neither depends on the other.
+    let answer = both.run(&[red.as_slice(), &green].concat()).unwrap();
+    assert_eq!((answer.0, answer.1), (expected.0.as_slice(), expected.1.as_slice()));
+    let error = both.run(&red).unwrap_err().to_string();
+    assert_eq!(error, "inference: input: expected 9216 bytes, found 4608");
+}
+
+#[test]
+fn which_provider_ran_which_nodes_is_counted() {
+    let model = Model::load(&seeded("toy"), &on_cpu()).unwrap();
+    let graph = model.provider().graph.clone().unwrap();
+    assert_eq!(graph.nodes.keys().collect::<Vec<_>>(), ["CPUExecutionProvider"]);
+    assert!(graph.total_nodes() > 20, "{graph}");
+    // Most of it is two convolutions of each branch: 2 x 2 x 49 cells x 48 x 48 x 9.
+    assert!((4_064_256..8_000_000).contains(&graph.multiply_adds), "{}", graph.multiply_adds);
+}
+
 #[test]
 fn damaged_models_are_errors_not_crashes() {
     let whole = seeded("toy");
@@ -110,7 +189,37 @@ fn a_provider_the_library_lacks_is_refused_or_replaced_as_allowed() {
 
 #[test]
 fn auto_finds_something_that_works() {
-    let settings = InferSettings { provider: ProviderChoice::Auto, ..on_cpu() };
-    let model = Model::load(&colours(), &settings).unwrap();
-    assert_ne!(model.provider().used, ProviderChoice::Auto);
+    for allow_fallback in [true, false] {
+        let settings = InferSettings { provider: ProviderChoice::Auto, allow_fallback, ..on_cpu() };
+        // A library with a GPU provider, on a machine without: only with fallback.
+        match Model::load(&colours(), &settings) {
+            Ok(model) => {
+                assert_ne!(model.provider().used, ProviderChoice::Auto);
+                assert!(
+                    allow_fallback || !model.provider().is_degraded() || model.provider().used != ProviderChoice::Cpu
+                );
+            }
+            Err(error) => assert!(matches!(error, InferError::Provider { .. }) && !allow_fallback, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn tensorrt_that_fails_leaves_no_engines_behind() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut settings = InferSettings { provider: ProviderChoice::TensorRt, allow_fallback: false, ..on_cpu() };
+    settings.gpu.cache_dir = Some(cache.path().to_owned());
+    match Model::load(&colours(), &settings) {
+        Ok(model) => assert_eq!(model.provider().used, ProviderChoice::TensorRt),
+        Err(InferError::Provider { requested, failed }) => {
+            assert_eq!((requested, failed.len()), ("tensorrt", 1));
+            assert_eq!(fs::read_dir(cache.path().join("tensorrt")).unwrap().count(), 0);
+        }
+        Err(other) => panic!("{other}"),
+    }
+    // Where nothing may be kept, the provider is refused by name of the setting.
+    settings.gpu.cache_dir = Some(cache.path().join("bundle"));
+    let bundle = Bundle { folder: cache.path().join("bundle"), ..colours() };
+    let error = Model::load(&bundle, &settings).unwrap_err().to_string();
+    assert!(error.contains("cache_dir: expected a folder outside the bundle"), "{error}");
 }

@@ -7,14 +7,11 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{data::MAX_PICTURE_PIXELS, train};
-use crate::{
-    perceive::decode::Limits,
-    train::{
-        cluster::{CLUSTERS, Event, Outcome, Plan, Quality, SHEET, Settings},
-        concepts::Assignment,
-        run::{Device, Job, LAST, METRICS},
-    },
+use super::train::{self, LIMITS};
+use crate::train::{
+    cluster::{CLUSTERS, Event, Outcome, Plan, Quality, SHEET, Settings},
+    concepts::Assignment,
+    run::{Device, Job, LAST, METRICS},
 };
 
 /// Train the concept clusters that LoopTrans finds parts with.
@@ -133,8 +130,7 @@ impl Cluster {
         let Settings { split, affordances, .. } = plan.settings();
         let dataset = train::open(&self.data, split.as_deref(), affordances.as_deref(), self.skip_check)?;
         let stop = train::stop_at_signals()?;
-        let limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
-        let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop };
+        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop };
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ({eta} left) {msg}")?;
         let bar = ProgressBar::new(0).with_style(style);
         bar.enable_steady_tick(Duration::from_secs(1));

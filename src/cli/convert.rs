@@ -15,9 +15,9 @@ use crate::convert::{self, ActionList, Hints, Kind, Report, Settings};
   looptrans convert cluster_seen.pth --out concepts.safetensors
   looptrans convert mine.pth --actions kitchen_actions.txt --out kitchen.safetensors
 
-Reads what torch.save writes (.pth, .pt, .pth.tar; zip or old format) and safetensors, of DINO, LoopTrans, LOCATE
-and LoopTrans' concept clusters, and executes nothing of it. Numbers become f32. The number of classes tells the dataset: 36 actions are AGD20K Seen, 25
-its Unseen split, 10 HICO-IIF; for others name them with --actions.")]
+Reads what torch.save writes (.pth, .pt, .pth.tar; zip or old format) and safetensors, of DINO, LoopTrans, LOCATE, WSMA
+and LoopTrans' concept clusters, and executes nothing of it. Numbers become f32. The number of classes tells the dataset:
+36 actions are AGD20K Seen, 25 its Unseen split, 10 HICO-IIF; for others name them with --actions.")]
 pub(super) struct Convert {
     /// The checkpoint.
     checkpoint: PathBuf,

@@ -45,21 +45,43 @@ enum DataCommand {
 
 Exit code 1: there is something to mend. Training leaves out what is named here, and says so.")]
 struct Check {
-    /// The dataset's folder.
-    root: PathBuf,
-    /// The split's folder in it; not given: ROOT holds trainset and testset itself.
-    #[arg(long, value_name = "FOLDER")]
-    split: Option<String>,
-    /// The actions in class order: a vocabulary (agd20k-seen, agd20k-unseen, hico-iif), a list like cut,hold,open, or a
-    /// file with one per line [default: the split's published list, or else the folders' names].
-    #[arg(long, value_name = "NAME|LIST|FILE")]
-    affordances: Option<String>,
+    #[command(flatten)]
+    dataset: DatasetArguments,
     /// Look at names only; open no picture.
     #[arg(long)]
     names_only: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// Which dataset.
+#[derive(Debug, Args)]
+pub(super) struct DatasetArguments {
+    /// The dataset's folder.
+    root: PathBuf,
+    /// The split's folder in it; not given: ROOT holds trainset and testset itself.
+    #[arg(long, value_name = "FOLDER")]
+    split: Option<String>,
+    /// The actions in class order: a vocabulary (agd20k-seen, agd20k-unseen, hico-iif), a list like cut,hold,open, or a
+    /// file with one per line [default: the split's affordances.txt, else its published list, else the folders'
+    /// names].
+    #[arg(long, value_name = "NAME|LIST|FILE")]
+    affordances: Option<String>,
+}
+
+impl DatasetArguments {
+    /// Lists its pictures.
+    pub fn open(&self) -> anyhow::Result<Dataset> {
+        let affordances = self.affordances.as_deref().map(ActionList::read).transpose()?;
+        let affordances = affordances.map_or_else(Vec::new, |list| list.actions);
+        Ok(Dataset::open(&Source { root: &self.root, split: self.split.as_deref(), affordances: &affordances })?)
+    }
+
+    /// What its pictures may be like.
+    pub fn limits(&self) -> Limits {
+        Limits { max_image_pixels: MAX_PICTURE_PIXELS }
+    }
 }
 
 #[derive(Serialize)]
@@ -94,11 +116,8 @@ impl Data {
 
 impl Check {
     fn run(&self) -> anyhow::Result<()> {
-        let affordances = self.affordances.as_deref().map(ActionList::read).transpose()?;
-        let affordances = affordances.map_or_else(Vec::new, |list| list.actions);
-        let source = Source { root: &self.root, split: self.split.as_deref(), affordances: &affordances };
-        let dataset = Dataset::open(&source)?;
-        let findings = if self.names_only { None } else { Some(look(&dataset)?) };
+        let dataset = self.dataset.open()?;
+        let findings = if self.names_only { None } else { Some(look(&dataset, &self.dataset.limits())?) };
         let report = Report {
             folder: &dataset.folder,
             affordances: counts(&dataset),
@@ -116,11 +135,11 @@ impl Check {
     }
 }
 
-pub(super) fn look(dataset: &Dataset) -> anyhow::Result<Vec<PictureFinding>> {
+pub(super) fn look(dataset: &Dataset, limits: &Limits) -> anyhow::Result<Vec<PictureFinding>> {
     let pictures: usize = dataset.train.iter().map(|folder| folder.exo.len() + folder.ego.len()).sum();
     let style = ProgressStyle::with_template("looking at pictures {bar:30} {pos}/{len} ({eta} left)")?;
     let bar = ProgressBar::new((pictures + dataset.test.len()) as u64).with_style(style);
-    let findings = check_pictures(dataset, &Limits { max_image_pixels: MAX_PICTURE_PIXELS }, &|| bar.inc(1));
+    let findings = check_pictures(dataset, limits, &|| bar.inc(1));
     bar.finish_and_clear();
     Ok(findings)
 }

@@ -20,7 +20,8 @@ The batch is a safetensors file of `ego` [B, 3, H, W] and `exo` [B, n, 3, H, W],
 [B], int64: H and W multiples of the patch (224 in the published method), n exocentric pictures for each egocentric one
 (3 as published). The heads run in training mode, the backbone is frozen; no file changes but the one named by --json.
 
-LOCATE's k-means starts from the first, the middle and the last active patch of each sample instead of random ones.")]
+So that nothing is drawn at random, LOCATE's k-means starts from the first, the middle and the last active patch of each
+sample, and WSMA's factorisation from bases by rule.")]
 pub(super) struct Losses {
     /// The network.
     #[arg(long, value_enum, default_value_t = SystemArgument::Looptrans)]
@@ -46,6 +47,7 @@ pub(super) struct Losses {
 enum SystemArgument {
     Looptrans,
     Locate,
+    Wsma,
 }
 
 impl Losses {
@@ -53,6 +55,7 @@ impl Losses {
         let system = match self.system {
             SystemArgument::Looptrans => System::LoopTrans,
             SystemArgument::Locate => System::Locate,
+            SystemArgument::Wsma => System::Wsma,
         };
         if system != System::LoopTrans && (self.clusters.is_some() || self.reference_quirks) {
             anyhow::bail!("--clusters and --reference-quirks are for --system looptrans: the others have no clusters");

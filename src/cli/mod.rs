@@ -1,15 +1,18 @@
 //! The commands of `looptrans`: each parses its arguments, calls the library and prints what came of it.
 
+mod bench;
 #[cfg(feature = "train")]
 mod cluster;
 mod convert;
 mod data;
+mod eval;
 mod export;
 #[cfg(feature = "train")]
 mod losses;
 mod predict;
 #[cfg(feature = "train")]
 mod pretrain;
+mod synth;
 #[cfg(feature = "train")]
 mod train;
 
@@ -30,9 +33,12 @@ pub struct Cli {
 enum Command {
     Convert(convert::Convert),
     Data(data::Data),
+    Eval(eval::Eval),
+    Synth(synth::Synth),
     SeedWeights(export::SeedWeights),
     Export(export::Export),
     Predict(predict::Predict),
+    Bench(bench::Bench),
     #[cfg(feature = "train")]
     Losses(losses::Losses),
     #[cfg(feature = "train")]
@@ -51,9 +57,12 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
     match &cli.command {
         Command::Convert(arguments) => arguments.run(),
         Command::Data(arguments) => arguments.run(),
+        Command::Eval(arguments) => arguments.run(),
+        Command::Synth(arguments) => arguments.run(),
         Command::SeedWeights(arguments) => arguments.run(),
         Command::Export(arguments) => arguments.run(),
         Command::Predict(arguments) => arguments.run(),
+        Command::Bench(arguments) => arguments.run(),
         #[cfg(feature = "train")]
         Command::Losses(arguments) => arguments.run(),
         #[cfg(feature = "train")]
@@ -67,16 +76,19 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
 
 /// Prints a report to stdout: as JSON, or as the table `rows` of (name, value).
 fn print_report(json: bool, report: &impl Serialize, rows: &[(&str, String)]) -> anyhow::Result<()> {
-    let mut text = String::new();
     if json {
-        text += &serde_json::to_string_pretty(report)?;
-        text.push('\n');
-    } else {
-        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        for (name, value) in rows {
-            text += &format!("{name:width$}  {value}\n");
-        }
+        return print_json(report);
     }
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> = rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect();
+    print_text(&lines.concat())
+}
+
+fn print_json(report: &impl Serialize) -> anyhow::Result<()> {
+    print_text(&(serde_json::to_string_pretty(report)? + "\n"))
+}
+
+fn print_text(text: &str) -> anyhow::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever read it has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

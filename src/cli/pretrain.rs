@@ -9,10 +9,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{data::MAX_PICTURE_PIXELS, train};
+use super::train::{self, LIMITS};
 use crate::{
     export::seeded,
-    perceive::decode::Limits,
     train::{
         dino::{
             Architecture, BACKBONE, Event, HeadSizes, Job, Outcome, Plan, Settings, gallery::Gallery, neighbours::Score,
@@ -150,8 +149,7 @@ impl Pretrain {
         };
         let gallery = Gallery::open(&self.pictures)?;
         let stop = train::stop_at_signals()?;
-        let limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
-        let job = Job { gallery: &gallery, device: self.device, limits, stop: &stop };
+        let job = Job { gallery: &gallery, device: self.device, limits: LIMITS, stop: &stop };
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ({eta} left) {msg}")?;
         let bar = ProgressBar::new(0).with_style(style);
         bar.enable_steady_tick(Duration::from_secs(1));

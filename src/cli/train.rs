@@ -25,6 +25,8 @@ use crate::{
     },
 };
 
+pub(super) const LIMITS: Limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
+
 /// Train LoopTrans or LOCATE.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -108,8 +110,7 @@ impl Train {
         let data = &plan.settings().data;
         let dataset = open(&self.data, data.split.as_deref(), data.affordances.as_deref(), self.skip_check)?;
         let stop = stop_at_signals()?;
-        let limits = Limits { max_image_pixels: MAX_PICTURE_PIXELS };
-        let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop };
+        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop };
         let mut view = View::new()?;
         let outcome = plan.train(&job, &mut |event| view.show(event))?;
         view.bar.finish_and_clear();
@@ -184,7 +185,7 @@ pub(super) fn open(
     let actions = actions.map_or_else(Vec::new, |list| list.actions);
     let mut dataset = Dataset::open(&Source { root, split, affordances: &actions })?;
     if !skip_check {
-        let findings = look(&dataset)?;
+        let findings = look(&dataset, &LIMITS)?;
         leave_out(&mut dataset, &findings);
     }
     const SHOWN: usize = 10;

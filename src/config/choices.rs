@@ -46,6 +46,19 @@ choice! {
 }
 
 choice! {
+    /// How CUDA chooses the algorithm of a convolution (`cuda_conv_search`).
+    ConvSearch {
+        /// Tries all of them in the first run.
+        #[default]
+        Exhaustive = "exhaustive",
+        /// Asks cuDNN's heuristic.
+        Heuristic = "heuristic",
+        /// Always the same one, which needs little memory.
+        Default = "default",
+    }
+}
+
+choice! {
     /// What to do with a zero, negative or future stamp (`stamp_policy`).
     StampPolicy {
         /// Reject the frame.

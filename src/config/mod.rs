@@ -17,7 +17,7 @@ mod text;
 mod value;
 mod yaml_tree;
 
-pub use choices::{HeatmapEncoding, HeatmapSize, ImageTransport, ProviderChoice, Reliability, StampPolicy};
+pub use choices::{ConvSearch, HeatmapEncoding, HeatmapSize, ImageTransport, ProviderChoice, Reliability, StampPolicy};
 pub use error::{ConfigError, ValueError};
 pub use parameters::{DoubleDefault, Kind, PARAMETERS, Parameter, find};
 pub use params_file::UnmatchedFile;

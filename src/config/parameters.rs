@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::{HeatmapEncoding, HeatmapSize, ImageTransport, NodeSettings, ProviderChoice, Reliability, StampPolicy};
+use super::{
+    ConvSearch, HeatmapEncoding, HeatmapSize, ImageTransport, NodeSettings, ProviderChoice, Reliability, StampPolicy,
+};
 
 /// One ROS parameter.
 pub struct Parameter {
@@ -143,7 +145,8 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "allow_fallback",
-        description: "May the CPU serve when execution_provider can't be had? If false the node refuses to start instead.",
+        description: "May the CPU serve when execution_provider can't be had? If false the node refuses to start instead; so \
+                      it does with auto, where the library has a GPU provider and none works.",
         kind: Kind::Bool { default: true, set: |s, on| s.allow_fallback = on },
     },
     Parameter {
@@ -155,6 +158,66 @@ pub static PARAMETERS: &[Parameter] = &[
         name: "intra_op_threads",
         description: "CPU threads for one operator of the model; 0 = all cores.",
         kind: Kind::Integer { default: 0, range: (0, 256), set: |s, n| s.intra_op_threads = n },
+    },
+    Parameter {
+        name: "thread_spinning",
+        description: "May the model's CPU threads spin while they wait for work? Somewhat faster, but the rest of the robot \
+                      loses those cores.",
+        kind: Kind::Bool { default: false, set: |s, on| s.thread_spinning = on },
+    },
+    Parameter {
+        name: "cpu_memory_arena",
+        description: "Keep the model's working memory from frame to frame. false: taken anew and given back each time.",
+        kind: Kind::Bool { default: true, set: |s, on| s.cpu_memory_arena = on },
+    },
+    Parameter {
+        name: "gpu_memory_limit",
+        description: "GPU memory that the model's arena may take [MiB]; 0 = unlimited.",
+        kind: Kind::Integer { default: 0, range: (0, 1_048_576), set: |s, n| s.gpu_memory_limit_mib = n },
+    },
+    Parameter {
+        name: "cuda_conv_search",
+        description: "How CUDA chooses the algorithm of a convolution: exhaustive tries them all at start, heuristic asks \
+                      cuDNN, default takes one that needs little memory.",
+        kind: Kind::Choice {
+            default: "exhaustive",
+            names: ConvSearch::NAMES,
+            set: |s, name| choose(&mut s.cuda_conv_search, ConvSearch::from_name(name)),
+        },
+    },
+    Parameter {
+        name: "cuda_tf32",
+        description: "Let CUDA round float32 factors to 10 bits (TensorFloat-32): faster, less exact. TensorRT decides for \
+                      itself.",
+        kind: Kind::Bool { default: false, set: |s, on| s.cuda_tf32 = on },
+    },
+    Parameter {
+        name: "cuda_graph",
+        description: "Record the GPU's work once and replay it for every frame. Needs a model that runs on the GPU wholly.",
+        kind: Kind::Bool { default: false, set: |s, on| s.cuda_graph = on },
+    },
+    Parameter {
+        name: "tensorrt_fp16",
+        description: "Let TensorRT compute in half precision where it finds that faster. Normalisation stays in float32.",
+        kind: Kind::Bool { default: false, set: |s, on| s.tensorrt_fp16 = on },
+    },
+    Parameter {
+        name: "tensorrt_workspace_limit",
+        description: "GPU memory that TensorRT may use while it builds its engine [MiB]; 0 = its own default.",
+        kind: Kind::Integer { default: 0, range: (0, 1_048_576), set: |s, n| s.tensorrt_workspace_limit_mib = n },
+    },
+    Parameter {
+        name: "tensorrt_builder_level",
+        description: "How thoroughly TensorRT searches for a fast engine, from 0 to 5; 3 is its own default.",
+        kind: Kind::Integer { default: 3, range: (0, 5), set: |s, n| s.tensorrt_builder_level = n },
+    },
+    Parameter {
+        name: "cache_dir",
+        description: "Folder for TensorRT engines, which take minutes to build. Never inside a bundle.",
+        kind: Kind::Text {
+            empty: "looptrans_ros in $XDG_CACHE_HOME or ~/.cache",
+            set: |s, text| s.cache_dir = (!text.is_empty()).then(|| text.into()),
+        },
     },
     Parameter {
         name: "max_rate",

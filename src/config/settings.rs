@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
-    ConfigError, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Origin, Override, Overrides,
-    PARAMETERS, Parameter, ParameterValue, ProviderChoice, Reliability, StampPolicy, ValueError, find, value::shorten,
+    ConfigError, ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Origin, Override,
+    Overrides, PARAMETERS, Parameter, ParameterValue, ProviderChoice, Reliability, StampPolicy, ValueError, find,
+    value::shorten,
 };
 
 /// The longest text and list items, in bytes.
@@ -28,6 +29,26 @@ pub struct NodeSettings {
     pub device_id: u32,
     /// Threads for one operator; 0 = all cores.
     pub intra_op_threads: u32,
+    /// May CPU threads spin while they wait?
+    pub thread_spinning: bool,
+    /// Is the CPU's working memory kept from run to run?
+    pub cpu_memory_arena: bool,
+    /// The most GPU memory of the arena; 0 = unlimited.
+    pub gpu_memory_limit_mib: u32,
+    /// How CUDA chooses the algorithm of a convolution.
+    pub cuda_conv_search: ConvSearch,
+    /// May CUDA compute in TensorFloat-32?
+    pub cuda_tf32: bool,
+    /// Record the GPU's work and replay it?
+    pub cuda_graph: bool,
+    /// May TensorRT compute in half precision?
+    pub tensorrt_fp16: bool,
+    /// The most GPU memory for TensorRT's builder; 0 = its own default.
+    pub tensorrt_workspace_limit_mib: u32,
+    /// How thoroughly TensorRT searches, 0 to 5.
+    pub tensorrt_builder_level: u32,
+    /// Where engines are kept; None = the user's cache folder.
+    pub cache_dir: Option<PathBuf>,
     /// Frames per second at most; None = unlimited.
     pub max_rate_hz: Option<f64>,
     /// Older frames are dropped; None = never.
@@ -67,14 +88,20 @@ pub struct NodeSettings {
 }
 
 impl NodeSettings {
+    /// What every parameter is when nobody sets it.
+    pub fn defaults() -> Self {
+        let mut settings = Self::default();
+        PARAMETERS.iter().for_each(|parameter| settings.set_default(parameter));
+        settings
+    }
+
     /// The defaults, with `overrides` put over them. Every override is checked before any counts.
     ///
     /// # Errors
     /// An unknown name, a wrong type (an int is no double, as everywhere in ROS 2), a value out of range; NaN is out of
     /// every range.
     pub fn from_overrides(overrides: &Overrides) -> Result<Self, ConfigError> {
-        let mut settings = Self::default();
-        PARAMETERS.iter().for_each(|parameter| settings.set_default(parameter));
+        let mut settings = Self::defaults();
         for (name, given) in overrides {
             let Some(parameter) = find(name) else {
                 return Err(unknown(name, &given.origin));

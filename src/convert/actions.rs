@@ -36,21 +36,28 @@ impl ActionList {
         let text = text.map_err(|e| {
             refuse(format!("expected one of {names}, a list like cut,hold, or a file with one action per line: {e}"))
         })?;
+        Ok(Self { split: None, actions: Self::parse(&text).map_err(refuse)? })
+    }
 
+    /// The text of a file with one action per line.
+    ///
+    /// # Errors
+    /// What was expected and what was found: no actions, names that are none, an action twice.
+    pub fn parse(text: &str) -> Result<Vec<String>, String> {
         let mut actions: Vec<String> = Vec::new();
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             if !is_plain_name(line) {
-                return Err(refuse(format!("expected actions of 1 to 128 printable characters, found {line:?}")));
+                return Err(format!("expected actions of 1 to 128 printable characters, found {line:?}"));
             }
             if actions.iter().any(|action| action == line) {
-                return Err(refuse(format!("expected each action once, found {line:?} again")));
+                return Err(format!("expected each action once, found {line:?} again"));
             }
             actions.push(line.to_owned());
         }
         if actions.is_empty() {
-            return Err(refuse("expected at least one action, found none".to_owned()));
+            return Err("expected at least one action, found none".to_owned());
         }
-        Ok(Self { split: None, actions })
+        Ok(actions)
     }
 }
 
@@ -78,7 +85,7 @@ pub(super) fn classes(
     if let Some(ActionList { split, actions }) = given {
         let fits = match kind {
             Kind::LoopTrans => actions.len() <= channels,
-            Kind::Dino | Kind::Locate | Kind::Concepts => actions.len() == channels,
+            Kind::Dino | Kind::Locate | Kind::Wsma | Kind::Concepts => actions.len() == channels,
         };
         if !fits {
             let most = if kind == Kind::LoopTrans { "at most as many" } else { "as many" };

@@ -1,7 +1,9 @@
 //! The tensors of each known network, by published key and shape. Backbone, adapter and branches come from
-//! [`crate::export::layout`], their home; this file adds the names of LOCATE and the concept clusters of LoopTrans.
+//! [`crate::export::layout`], their home; this file adds DINO's names and the concept clusters of LoopTrans, [`super::wsma`] those of
+//! WSMA.
 
-use crate::export::layout::{self, Sizes};
+use super::wsma;
+use crate::export::layout::{self, Network, Sizes};
 
 /// A published network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -13,6 +15,8 @@ pub enum Kind {
     LoopTrans,
     /// LOCATE.
     Locate,
+    /// WSMA.
+    Wsma,
     /// LoopTrans' concept clusters alone.
     Concepts,
 }
@@ -24,6 +28,7 @@ impl Kind {
             Self::Dino => "DINO",
             Self::LoopTrans => "LoopTrans",
             Self::Locate => "LOCATE",
+            Self::Wsma => "WSMA",
             Self::Concepts => "concepts",
         }
     }
@@ -32,7 +37,7 @@ impl Kind {
     pub fn backbone(self) -> &'static str {
         match self {
             Self::Dino | Self::Concepts => "",
-            Self::LoopTrans | Self::Locate => "vit_model.",
+            Self::LoopTrans | Self::Locate | Self::Wsma => "vit_model.",
         }
     }
 
@@ -40,31 +45,30 @@ impl Kind {
     pub fn noise_heads(self) -> usize {
         match self {
             Self::LoopTrans => 15,
-            Self::Dino | Self::Locate | Self::Concepts => 0,
+            Self::Dino | Self::Locate | Self::Wsma | Self::Concepts => 0,
         }
     }
 
     /// Every tensor of the network, the concept clusters ([`cluster_entries`]) aside.
     pub fn entries(self, sizes: &Sizes) -> Vec<Expected> {
+        let network = if self == Self::Locate { Network::Locate } else { Network::LoopTrans };
         let named = |entry: layout::Entry| {
             let key = match self {
                 Self::Concepts => return None,
-                Self::LoopTrans => entry.key,
+                Self::Wsma if !entry.key.starts_with(self.backbone()) => return None,
+                Self::LoopTrans | Self::Locate | Self::Wsma => entry.key,
                 Self::Dino => entry.key.strip_prefix("vit_model.")?.to_owned(),
-                Self::Locate => locate_key(entry.key),
             };
             Some(Expected { key, shape: entry.shape.iter().map(|&side| side as u64).collect() })
         };
-        layout::entries(sizes).into_iter().filter_map(named).collect()
+        let mut entries: Vec<Expected> =
+            layout::network_entries(network, sizes).into_iter().filter_map(named).collect();
+        if self == Self::Wsma {
+            let (dim, patches) = (sizes.dim as u64, sizes.patches() as u64);
+            entries.extend(wsma::entries(dim, patches, sizes.channels as u64));
+        }
+        entries
     }
-}
-
-/// LOCATE calls Theta_pixel's place `aff_ego_proj` and Theta_scam's `aff_exo_proj`; all else has the same name.
-fn locate_key(key: String) -> String {
-    let renamed = [("pixel_dec.", "aff_ego_proj."), ("scam.", "aff_exo_proj.")]
-        .iter()
-        .find_map(|(ours, theirs)| key.strip_prefix(ours).map(|rest| format!("{theirs}{rest}")));
-    renamed.unwrap_or(key)
 }
 
 /// A tensor that has to be there.
@@ -123,11 +127,12 @@ mod tests {
     }
 
     #[test]
-    fn the_published_checkpoints_have_150_299_and_186_tensors() {
+    fn the_published_checkpoints_have_150_299_186_and_342_tensors() {
         let cluster = cluster_entries(&ClusterSizes { dim: 384, parts: 4, layers: 8, hidden: 1536 });
         assert_eq!(Kind::Dino.entries(&small(51)).len(), 150);
         assert_eq!(Kind::LoopTrans.entries(&small(51)).len() + cluster.len(), 299);
         assert_eq!(Kind::Locate.entries(&small(36)).len(), 186);
+        assert_eq!(Kind::Wsma.entries(&small(36)).len(), 342);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! checkpoint file -> checkpoint (torch_zip | legacy | safetensors_file; pickle describes, nothing is loaded)
-//!   -> recognise (DINO | LoopTrans | LOCATE | concepts, all keys and shapes) -> write (tensor by tensor, as f32) -> safetensors
+//!   -> recognise (DINO | LoopTrans | LOCATE | WSMA | concepts, all keys and shapes) -> write (tensor by tensor, as f32) -> safetensors
 //! ```
 //!
 //! A checkpoint is untrusted: sizes are checked before memory is taken, names are compared and never used as paths,
@@ -19,6 +19,7 @@ mod safetensors_file;
 mod tensor;
 mod torch_zip;
 mod write;
+mod wsma;
 
 use std::{
     fs::File,
@@ -34,6 +35,8 @@ pub use error::{ConvertError, Names, Problems};
 pub use expected::Kind;
 pub use pickle::PickleError;
 pub use recognise::Hints;
+#[cfg(feature = "train")]
+pub(crate) use write::file_header;
 
 use crate::export::weights::{CheckpointOrigin, Description};
 
@@ -134,7 +137,7 @@ pub fn convert(settings: &Settings) -> Result<Report, ConvertError> {
         depth: sizes.depth,
         heads: sizes.heads,
         patch: sizes.patch,
-        side: sizes.side(),
+        side: sizes.grid * sizes.patch,
         split: recognised.split,
         noise_heads: sizes.channels.saturating_sub(recognised.actions.len()),
         concept_clusters: recognised.tensors.keys().any(|key| crate::export::layout::is_cluster(key)),

@@ -122,7 +122,9 @@ fn with_prefix(named: BTreeMap<String, &StoredTensor>) -> BTreeMap<String, &Stor
 
 fn kind_of(named: &BTreeMap<String, &StoredTensor>) -> Option<Kind> {
     let has = |prefix: &str| named.keys().any(|key| key.starts_with(prefix));
-    if has("aff_ego_proj.") || has("aff_exo_proj.") {
+    if has("Hamburger.") || has("attnpool.") {
+        Some(Kind::Wsma)
+    } else if has("aff_ego_proj.") || has("aff_exo_proj.") {
         Some(Kind::Locate)
     } else if has("pixel_dec.") || has("scam.") {
         Some(Kind::LoopTrans)
@@ -207,7 +209,10 @@ impl Finder<'_> {
         let (mut adapter_hidden, mut channels) = (0, 0);
         if self.kind != Kind::Dino {
             adapter_hidden = self.side("aff_proj.fc1.weight", 0, 2);
-            channels = self.side("aff_fc.weight", 0, 4);
+            channels = match self.kind {
+                Kind::Wsma => self.side("fc.weight", 0, 2),
+                _ => self.side("aff_fc.weight", 0, 4),
+            };
         }
         Sizes { dim, depth, heads, patch, grid, block_hidden, adapter_hidden, channels }
     }

@@ -110,8 +110,15 @@ fn header(tensors: &[(&str, &StoredTensor)], description: String) -> Result<Vec<
         end += shape.iter().product::<usize>() * (dtype.bitsize() / 8);
         ((*key).to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
     });
-    let description = HashMap::from([(crate::export::weights::DESCRIPTION.to_owned(), description)]);
-    let metadata = Metadata::new(Some(description), infos.collect())?;
+    file_header((crate::export::weights::DESCRIPTION, description), infos.collect())
+}
+
+/// The start of a safetensors file with one entry of metadata; the tensors' bytes follow in this order.
+pub(crate) fn file_header(
+    (key, json): (&str, String),
+    infos: Vec<(String, TensorInfo)>,
+) -> Result<Vec<u8>, safetensors::SafeTensorError> {
+    let metadata = Metadata::new(Some(HashMap::from([(key.to_owned(), json)])), infos)?;
     let mut json = serde_json::to_vec(&metadata)?;
     json.resize(json.len().next_multiple_of(ALIGNMENT), b' ');
     let mut header = (json.len() as u64).to_le_bytes().to_vec();

@@ -2,15 +2,22 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use super::DataError;
-use crate::affordance::VOCABULARIES;
+use crate::{affordance::VOCABULARIES, convert::ActionList};
 
 /// What AGD20K's files end in; others in a folder are passed over.
 const PICTURE_ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
+
+/// In a split's folder: its affordances in class order, one per line. Not in the published datasets.
+pub const CLASS_LIST_FILE: &str = "affordances.txt";
+
+/// The most that is read of it.
+const MAX_LIST_BYTES: u64 = 1 << 20;
 
 /// One split of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +76,8 @@ pub struct Source<'a> {
     pub root: &'a Path,
     /// The split's folder under the root (Seen, Unseen, HICO-IIF); None: `root` is the split's folder.
     pub split: Option<&'a str>,
-    /// The actions in class order; empty: the published list that has all the folders' names and whose dataset the
-    /// split is named after, else the folders' names, sorted.
+    /// The actions in class order; empty: the split's own [`CLASS_LIST_FILE`], else the published list that has all the
+    /// folders' names and whose dataset the split is named after, else the folders' names, sorted.
     pub affordances: &'a [String],
 }
 
@@ -172,12 +179,13 @@ fn class_list(folder: &Path, seen: &[String], asked: &[String]) -> Result<Vec<St
             what: "affordance folders in trainset or testset",
         });
     }
-    if !asked.is_empty() {
-        let unknown: Vec<&str> = seen.iter().filter(|name| !asked.contains(name)).map(String::as_str).collect();
+    let own = if asked.is_empty() { own_list(folder)? } else { None };
+    if let Some(listed) = own.as_deref().or((!asked.is_empty()).then_some(asked)) {
+        let unknown: Vec<&str> = seen.iter().filter(|name| !listed.contains(name)).map(String::as_str).collect();
         return if unknown.is_empty() {
-            Ok(asked.to_vec())
+            Ok(listed.to_vec())
         } else {
-            let (unknown, known) = (unknown.join(", "), asked.join(", "));
+            let (unknown, known) = (unknown.join(", "), listed.join(", "));
             Err(DataError::Unlisted { folder: folder.to_owned(), unknown, known })
         };
     }
@@ -188,6 +196,18 @@ fn class_list(folder: &Path, seen: &[String], asked: &[String]) -> Result<Vec<St
             && seen.iter().all(|name| actions.contains(&name.as_str()))
     });
     Ok(published.map_or_else(|| seen.to_vec(), |(_, actions)| actions.iter().map(|&name| name.to_owned()).collect()))
+}
+
+/// The list that the split brings along; None where it has none.
+fn own_list(folder: &Path) -> Result<Option<Vec<String>>, DataError> {
+    let path = folder.join(CLASS_LIST_FILE);
+    let failed = |source| DataError::Read { path: path.clone(), source };
+    let mut text = String::new();
+    match fs::File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(failed)?.take(MAX_LIST_BYTES).read_to_string(&mut text).map_err(failed)?,
+    };
+    ActionList::parse(&text).map(Some).map_err(|cause| DataError::ClassList { path, cause })
 }
 
 /// The folders in a folder; none where it is missing.

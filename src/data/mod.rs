@@ -4,14 +4,17 @@
 //! <root>/<split>/trainset/{exocentric,egocentric}/<affordance>/<object>/*.jpg
 //! <root>/<split>/testset/{egocentric,GT}/<affordance>/<object>/<name>.{jpg,png}
 //!
+//! <root>/<split>/affordances.txt: the affordances in class order, one per line; the published datasets have none
+//!
 //! index (which pictures there are) -> sampling (which of them make one sample) -> augment (their pixels)
-//!                                  -> truth (a test item's ground truth)
+//!                                  -> truth (a test item's ground truth) -> evaluation (scores)
 //! ```
 //!
 //! The order of everything is that of sorted names, so that the same folder gives the same data on every machine.
 
 pub mod augment;
 mod check;
+pub mod evaluation;
 pub mod index;
 pub mod sampling;
 pub mod truth;
@@ -57,6 +60,14 @@ pub enum DataError {
         unknown: String,
         /// The list.
         known: String,
+    },
+    /// The class list that a split brings along is none.
+    #[error("data: {path}: {cause}")]
+    ClassList {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found.
+        cause: String,
     },
     /// Nothing to train on or to test with.
     #[error("data: {folder}: no {what}")]

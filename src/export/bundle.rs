@@ -8,10 +8,10 @@ use std::{
 
 use prost::Message;
 
-use super::{ExportError, theta_pixel, weights::Weights};
+use super::{ExportError, graph::Batch, recipe::GraphOptions, rewrites::Rewrites, theta_pixel, weights::Weights};
 use crate::contract::{
-    Bundle, BundleError, CONTRACT_FILE, FORMAT, MODEL_FILE, ModelContract, Presence, PresenceSource, Provenance, Size,
-    sha256_hex,
+    Bundle, BundleError, CONTRACT_FILE, FORMAT, MODEL_FILE, ModelContract, Precision, Presence, PresenceSource,
+    Provenance, Size, sha256_hex,
 };
 
 /// The heat threshold written into a contract where the exporter is told no other.
@@ -28,35 +28,93 @@ pub struct Settings {
     pub affordances: Vec<String>,
     /// Heat in [0, 1] from which a pixel belongs to a region.
     pub heat_threshold: f32,
+    /// Size of the input in pixels, multiples of the patch; None: the trained one.
+    pub input: Option<Size>,
+    /// Images at a time.
+    pub batch: Batch,
+    /// How the function is computed.
+    pub rewrites: Rewrites,
     /// The command, for the provenance.
     pub command: String,
     /// Replace a bundle that is already there.
     pub force: bool,
 }
 
-/// Builds the graph from the weights file and writes the bundle `folder`. Gives its contract.
+impl Settings {
+    /// Everything as the weights have it, with the standard rewrites.
+    pub fn new(name: &str, presence: PresenceSource) -> Self {
+        Self {
+            name: name.to_owned(),
+            presence,
+            affordances: Vec::new(),
+            heat_threshold: DEFAULT_HEAT_THRESHOLD,
+            input: None,
+            batch: Batch::default(),
+            rewrites: Rewrites::default(),
+            command: String::new(),
+            force: false,
+        }
+    }
+
+    /// The graph that is asked for.
+    ///
+    /// # Errors
+    /// An affordance that the weights do not know.
+    pub fn graph(&self, weights: &Weights) -> Result<GraphOptions, ExportError> {
+        Ok(GraphOptions {
+            presence: self.presence,
+            classes: classes(weights, &self.affordances)?,
+            input: self.input.unwrap_or(weights.sizes.input()),
+            batch: self.batch,
+            rewrites: self.rewrites,
+        })
+    }
+}
+
+/// Builds the graph from the weights file and writes the bundle `folder`. Gives its contract. Nothing is compared:
+/// [`build`], a comparison and [`store`] are the way to that.
 ///
 /// # Errors
-/// The weights do not fit; an affordance is unknown; something is in the way; or the file system says no. In each
-/// case `folder` is as it was before.
+/// Those of [`room`], [`build`] and [`store`]. In each case `folder` is as it was before.
 pub fn write(weights_file: &Path, folder: &Path, settings: &Settings) -> Result<ModelContract, ExportError> {
     // Before the long work.
-    room_for_bundle(folder, settings.force)?;
+    room(folder, settings.force)?;
     let weights = Weights::read(weights_file, settings.presence)?;
-    let classes = classes(&weights, &settings.affordances)?;
-    let onnx = theta_pixel::model(&weights, settings.presence, &classes)?.encode_to_vec();
-    let contract = contract(weights, &classes, &onnx, settings);
+    let bundle = build(&weights, folder, settings)?;
+    store(&bundle, settings.force)?;
+    Ok(bundle.contract)
+}
+
+/// Builds the bundle `folder` in memory.
+///
+/// # Errors
+/// The weights were read for another presence; an affordance is unknown; the size does not fit; or a contract that its
+/// reader would refuse.
+pub fn build(weights: &Weights, folder: &Path, settings: &Settings) -> Result<Bundle, ExportError> {
+    let options = settings.graph(weights)?;
+    let onnx = theta_pixel::model(weights, &options)?.encode_to_vec();
+    let contract = contract(weights, &options, &onnx, settings);
     let refuse = |message| BundleError::Contract { path: folder.join(CONTRACT_FILE), message };
     contract.validate().map_err(refuse)?;
-    let yaml = serde_yaml::to_string(&contract).map_err(|error| io("write", folder)(std::io::Error::other(error)))?;
+    Ok(Bundle { folder: folder.to_owned(), contract, onnx })
+}
 
+/// Writes a bundle to its folder, whole or not at all, and reads it back as the node will.
+///
+/// # Errors
+/// Something is in the way; the file system says no; or the reader does.
+pub fn store(bundle: &Bundle, force: bool) -> Result<(), ExportError> {
+    let folder = &bundle.folder;
+    room(folder, force)?;
+    let yaml =
+        serde_yaml::to_string(&bundle.contract).map_err(|error| io("write", folder)(std::io::Error::other(error)))?;
     let aside = aside(folder);
-    let written = fill(&aside, &onnx, &yaml).and_then(|()| replace(folder, &aside, settings.force));
+    let written = fill(&aside, &bundle.onnx, &yaml).and_then(|()| replace(folder, &aside, force));
     if written.is_err() {
         // The first error is the one to tell.
         let _ = fs::remove_dir_all(&aside);
     }
-    written.map(|()| contract)
+    written
 }
 
 /// Indices of the asked affordances in the weights' own list.
@@ -79,27 +137,27 @@ fn classes(weights: &Weights, affordances: &[String]) -> Result<Vec<usize>, Expo
     affordances.iter().map(index).collect()
 }
 
-fn contract(weights: Weights, classes: &[usize], onnx: &[u8], settings: &Settings) -> ModelContract {
-    // Sides come from tensors that were read, so they fit; one that did not would be refused when read back.
-    let square = |side: usize| {
-        let side = u32::try_from(side).unwrap_or(u32::MAX);
-        Size { height: side, width: side }
-    };
+fn contract(weights: &Weights, options: &GraphOptions, onnx: &[u8], settings: &Settings) -> ModelContract {
     let Weights { sizes, description, sha256, .. } = weights;
+    let patch = u32::try_from(sizes.patch).unwrap_or(u32::MAX);
+    let Size { height, width } = options.input;
     ModelContract {
         format: FORMAT,
         name: settings.name.clone(),
         sha256: sha256_hex(onnx),
-        input: square(sizes.side()),
-        heatmap: square(sizes.grid),
-        actions: classes.iter().filter_map(|&class| description.actions.get(class).cloned()).collect(),
+        input: options.input,
+        heatmap: Size { height: height / patch, width: width / patch },
+        actions: options.classes.iter().filter_map(|&class| description.actions.get(class).cloned()).collect(),
         presence: Presence { source: settings.presence },
         heat_threshold: settings.heat_threshold,
         provenance: Provenance {
             trained: description.trained,
-            source: description.source,
-            weights_sha256: sha256,
+            source: description.source.clone(),
+            weights_sha256: sha256.clone(),
             command: settings.command.clone(),
+            precision: Precision::Fp32,
+            quantisation: None,
+            parity: None,
         },
     }
 }
@@ -114,7 +172,10 @@ fn fill(aside: &Path, onnx: &[u8], yaml: &str) -> Result<(), ExportError> {
 }
 
 /// Is the place free, or does it hold a bundle that may go?
-fn room_for_bundle(folder: &Path, force: bool) -> Result<(), ExportError> {
+///
+/// # Errors
+/// It is not, and does not.
+pub fn room(folder: &Path, force: bool) -> Result<(), ExportError> {
     let exists =
         |found: &str, remedy| Err(ExportError::Exists { path: folder.to_owned(), found: found.to_owned(), remedy });
     match fs::symlink_metadata(folder) {
@@ -137,7 +198,7 @@ fn room_for_bundle(folder: &Path, force: bool) -> Result<(), ExportError> {
 /// Puts `aside` in the place of `folder`.
 fn replace(folder: &Path, aside: &Path, force: bool) -> Result<(), ExportError> {
     // Again: the work took a while.
-    room_for_bundle(folder, force)?;
+    room(folder, force)?;
     let old = aside.with_extension("old");
     let had_old = fs::rename(folder, &old).is_ok();
     if let Err(error) = fs::rename(aside, folder) {

@@ -6,7 +6,9 @@ use ndarray::{Array1, ArrayD, Axis};
 use super::{
     ExportError,
     graph::{Attr, Graph, Value},
-    vit::{layer_norm, mlp},
+    layers::{layer_norm, mlp},
+    recipe::Recipe,
+    rewrites::Rewrite,
     weights::Weights,
 };
 
@@ -17,32 +19,52 @@ const NORM_EPS: f64 = 1e-5;
 ///
 /// # Errors
 /// A tensor is missing.
-pub fn adapt(g: &mut Graph, weights: &Weights, descriptor: &Value) -> Result<Value, ExportError> {
-    let normed = layer_norm(g, weights, "aff_proj.norm", descriptor, NORM_EPS as f32)?;
-    let adapted = mlp(g, weights, "aff_proj", &normed)?;
+pub fn adapt(g: &mut Graph, recipe: &Recipe<'_>, descriptor: &Value) -> Result<Value, ExportError> {
+    let normed = layer_norm(g, recipe, "aff_proj.norm", descriptor, NORM_EPS as f32)?;
+    let adapted = mlp(g, recipe, "aff_proj", &normed)?;
     let features = g.node("aff_proj/residual", "Add", &[descriptor, &adapted], &[]);
     // [B, P, D] -> [B, D, P] -> [B, D, h, w]
     let features = g.node("features/channels_first", "Transpose", &[&features], &[("perm", Attr::Ints(&[0, 2, 1]))]);
-    let (dim, grid) = (weights.sizes.dim as i64, weights.sizes.grid as i64);
-    let shape = g.ints("features/shape", &[0, dim, grid, grid]);
+    let (dim, grid) = (recipe.weights.sizes.dim as i64, recipe.grid);
+    let shape = g.ints("features/shape", &[0, dim, grid.rows as i64, grid.columns as i64]);
     Ok(g.node("features", "Reshape", &[&features, &shape], &[]))
 }
 
-/// [Conv 3x3 + BatchNorm + ReLU] x 2 of the branch `key`, `pixel_dec` or `scam`: [B, D, h, w] -> the same.
+/// [Conv 3x3 + BatchNorm + ReLU] x 2 of the branch `key` (see [`super::layout::Network`]): [B, D, h, w] -> the same.
 ///
 /// # Errors
 /// A tensor is missing.
-pub fn branch(g: &mut Graph, weights: &Weights, key: &str, features: &Value) -> Result<Value, ExportError> {
+pub fn branch(g: &mut Graph, recipe: &Recipe<'_>, key: &str, features: &Value) -> Result<Value, ExportError> {
+    let fold = recipe.rewrites.has(Rewrite::FoldBatchNorm);
     let mut value = features.clone();
     for (conv, norm) in [("0", "1"), ("3", "4")] {
-        let (kernel, bias) = fold_batch_norm(weights, &format!("{key}.{conv}"), &format!("{key}.{norm}"))?;
-        let kernel = g.floats(&format!("{key}/{conv}/weight"), &kernel);
-        let bias = g.floats(&format!("{key}/{conv}/bias"), &bias.into_dyn());
+        let (path, norm) = (format!("{key}/{conv}"), format!("{key}.{norm}"));
+        let (kernel, bias) = if fold {
+            fold_batch_norm(recipe.weights, &format!("{key}.{conv}"), &norm)?
+        } else {
+            let tensor = |name: &str| recipe.weights.get(&format!("{key}.{conv}.{name}"));
+            (tensor("weight")?.clone(), tensor("bias")?.iter().copied().collect())
+        };
+        let kernel = g.floats(&format!("{path}/weight"), &kernel);
+        let bias = g.floats(&format!("{path}/bias"), &bias.into_dyn());
         let attributes = [("kernel_shape", Attr::Ints(&[3, 3])), ("pads", Attr::Ints(&[1, 1, 1, 1]))];
-        let convolved = g.node(&format!("{key}/{conv}"), "Conv", &[&value, &kernel, &bias], &attributes);
-        value = g.node(&format!("{key}/{conv}/relu"), "Relu", &[&convolved], &[]);
+        value = g.node(&path, "Conv", &[&value, &kernel, &bias], &attributes);
+        if !fold {
+            value = batch_norm(g, recipe.weights, &norm, &value)?;
+        }
+        value = g.node(&format!("{path}/relu"), "Relu", &[&value], &[]);
     }
     Ok(value)
+}
+
+fn batch_norm(g: &mut Graph, weights: &Weights, key: &str, value: &Value) -> Result<Value, ExportError> {
+    let path = key.replace('.', "/");
+    let mut inputs = vec![value.clone()];
+    for name in ["weight", "bias", "running_mean", "running_var"] {
+        inputs.push(g.floats(&format!("{path}/{name}"), weights.get(&format!("{key}.{name}"))?));
+    }
+    let inputs: Vec<&Value> = inputs.iter().collect();
+    Ok(g.node(&path, "BatchNormalization", &inputs, &[("epsilon", Attr::Float(NORM_EPS as f32))]))
 }
 
 /// Kernel [D, D, 3, 3] and bias [D] of a convolution with the batch normalisation behind it, which at inference is a
@@ -66,12 +88,41 @@ fn fold_batch_norm(weights: &Weights, conv: &str, norm: &str) -> Result<(ArrayD<
 ///
 /// # Errors
 /// A tensor is missing.
-pub fn class_maps(g: &mut Graph, weights: &Weights, features: &Value, classes: &[usize]) -> Result<Value, ExportError> {
-    let kernel = weights.get("aff_fc.weight")?.select(Axis(0), classes);
-    let bias = weights.get("aff_fc.bias")?.select(Axis(0), classes);
-    let kernel = g.floats("aff_fc/weight", &kernel);
-    let bias = g.floats("aff_fc/bias", &bias);
-    Ok(g.node("aff_fc", "Conv", &[features, &kernel, &bias], &[("kernel_shape", Attr::Ints(&[1, 1]))]))
+pub fn class_maps(
+    g: &mut Graph,
+    recipe: &Recipe<'_>,
+    features: &Value,
+    classes: &[usize],
+) -> Result<Value, ExportError> {
+    let (weights, rewrites) = (recipe.weights, recipe.rewrites);
+    let actions = weights.description.actions.len();
+    let mut computed: Vec<usize> =
+        if rewrites.has(Rewrite::CutActions) { classes.to_vec() } else { (0..actions).collect() };
+    if !rewrites.has(Rewrite::CutNoise) {
+        computed.extend(actions..weights.sizes.channels);
+    }
+    let kernel = g.floats("aff_fc/weight", &weights.get("aff_fc.weight")?.select(Axis(0), &computed));
+    let bias = g.floats("aff_fc/bias", &weights.get("aff_fc.bias")?.select(Axis(0), &computed));
+    let maps = g.node("aff_fc", "Conv", &[features, &kernel, &bias], &[("kernel_shape", Attr::Ints(&[1, 1]))]);
+    if computed == classes {
+        return Ok(maps);
+    }
+    let place = |class: &usize| computed.iter().position(|computed| computed == class).unwrap_or(*class) as i64;
+    let asked = g.ints("aff_fc/classes", &classes.iter().map(place).collect::<Vec<_>>());
+    Ok(g.node("aff_fc/asked", "Gather", &[&maps, &asked], &[("axis", Attr::Int(1))]))
+}
+
+/// Adds `unused` [B, N, D] to the class maps, times zero: they stay what they are, and `unused` has to be computed. No
+/// runtime may leave such a term out, for zero times infinity is no zero.
+pub fn keep_alive(g: &mut Graph, maps: &Value, unused: &Value) -> Value {
+    let axes = g.ints("kept_alive/axes", &[1, 2]);
+    let mean = g.node("kept_alive/mean", "ReduceMean", &[unused, &axes], &[]);
+    let zero = g.float("kept_alive/zero", 0.0);
+    let nothing = g.node("kept_alive/nothing", "Mul", &[&mean, &zero], &[]);
+    // [B, 1, 1] -> [B, 1, 1, 1]
+    let axes = g.ints("kept_alive/new_axes", &[3]);
+    let nothing = g.node("kept_alive/nothing/by_map", "Unsqueeze", &[&nothing, &axes], &[]);
+    g.node("kept_alive", "Add", &[maps, &nothing], &[])
 }
 
 /// Presence of `classes`: a branch's [B, D, h, w] -> [B, A] in [0, 1].

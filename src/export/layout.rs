@@ -1,6 +1,6 @@
-//! Which tensors a weights file holds, by key and shape. Keys are those of the published LoopTrans checkpoints.
+//! Which tensors a weights file holds, by key and shape. Keys are those of the published checkpoints.
 
-use crate::contract::PresenceSource;
+use crate::contract::{PresenceSource, Size};
 
 /// The sizes every shape follows from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Sizes {
     pub heads: usize,
     /// Side of a square patch in pixels.
     pub patch: usize,
-    /// Patches along each side of the square input: h = w of the class maps.
+    /// Patches along each side of the square input it was trained at: the position table has their squared number.
     pub grid: usize,
     /// Hidden units of a block's MLP.
     pub block_hidden: usize,
@@ -24,14 +24,16 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Patches of an image.
+    /// Patches of an image of the trained size.
     pub fn patches(&self) -> usize {
         self.grid * self.grid
     }
 
-    /// Side of the input image in pixels.
-    pub fn side(&self) -> usize {
-        self.grid * self.patch
+    /// The trained size of an image in pixels.
+    pub fn input(&self) -> Size {
+        // Sides come from tensors that were read, so they fit; one that did not is too long for any graph.
+        let side = u32::try_from(self.grid * self.patch).unwrap_or(u32::MAX);
+        Size { height: side, width: side }
     }
 }
 
@@ -42,8 +44,9 @@ pub enum Use {
     Maps,
     /// Presence from the shared branch only.
     Scam,
-    /// Known and part of a whole checkpoint, but the class maps do not depend on it: what follows the last block's
-    /// keys, and the batch counters.
+    /// What the last block computes beyond its keys: no map depends on it, only an untrimmed graph computes it.
+    LastBlock,
+    /// Known and part of a whole checkpoint, but computed in no graph: the final norm, and the batch counters.
     Unused,
 }
 
@@ -53,7 +56,7 @@ impl Use {
         match self {
             Self::Maps => true,
             Self::Scam => presence == PresenceSource::Scam,
-            Self::Unused => false,
+            Self::LastBlock | Self::Unused => false,
         }
     }
 }
@@ -79,16 +82,52 @@ pub fn is_cluster(key: &str) -> bool {
     key.starts_with("cluster.")
 }
 
-/// Every tensor of a model of these sizes, the concept clusters aside.
+/// A published network with class maps. They differ in the names of the branches, and LOCATE has no noise heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// LoopTrans.
+    #[default]
+    LoopTrans,
+    /// LOCATE (CVPR 2023).
+    Locate,
+}
+
+impl Network {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::LoopTrans, Self::Locate];
+
+    /// Where Theta_pixel's parameters lie: the branch of the robot's own view.
+    pub fn pixel_branch(self) -> &'static str {
+        match self {
+            Self::LoopTrans => "pixel_dec",
+            Self::Locate => "aff_ego_proj",
+        }
+    }
+
+    /// Where Theta_scam's parameters lie: the shared branch, LOCATE's exocentric one.
+    pub fn scam_branch(self) -> &'static str {
+        match self {
+            Self::LoopTrans => "scam",
+            Self::Locate => "aff_exo_proj",
+        }
+    }
+}
+
+/// Every tensor of a LoopTrans model of these sizes, the concept clusters aside.
 pub fn entries(sizes: &Sizes) -> Vec<Entry> {
+    network_entries(Network::LoopTrans, sizes)
+}
+
+/// Every tensor of a model of these sizes, the concept clusters aside.
+pub fn network_entries(network: Network, sizes: &Sizes) -> Vec<Entry> {
     let mut list = List { entries: Vec::new() };
     list.backbone(sizes);
     let Sizes { dim, adapter_hidden, channels, .. } = *sizes;
     list.affine("aff_proj.norm", dim, Use::Maps);
     list.linear("aff_proj.fc1", [adapter_hidden, dim], Use::Maps);
     list.linear("aff_proj.fc2", [dim, adapter_hidden], Use::Maps);
-    list.branch("pixel_dec", dim, Use::Maps);
-    list.branch("scam", dim, Use::Scam);
+    list.branch(network.pixel_branch(), dim, Use::Maps);
+    list.branch(network.scam_branch(), dim, Use::Scam);
     list.add("aff_fc.weight", &[channels, dim, 1, 1], Use::Maps);
     list.add("aff_fc.bias", &[channels], Use::Maps);
     list.entries
@@ -123,7 +162,7 @@ impl List {
         for index in 0..depth {
             let path = format!("vit_model.blocks.{index}");
             // The last block gives its keys only.
-            let rest = if index + 1 < depth { Use::Maps } else { Use::Unused };
+            let rest = if index + 1 < depth { Use::Maps } else { Use::LastBlock };
             self.affine(&format!("{path}.norm1"), dim, Use::Maps);
             self.linear(&format!("{path}.attn.qkv"), [3 * dim, dim], Use::Maps);
             self.linear(&format!("{path}.attn.proj"), [dim, dim], rest);
@@ -151,22 +190,32 @@ impl List {
 mod tests {
     use super::*;
 
+    /// Tiny, small, base with patches of 16, then of 8: (dim, patch, grid) and millions of parameters as published (the
+    /// tiny one as DeiT's, without its classifier).
     #[test]
-    fn a_small_vit_has_the_published_number_of_tensors() {
-        let sizes = Sizes {
-            dim: 384,
-            depth: 12,
-            heads: 6,
-            patch: 16,
-            grid: 14,
-            block_hidden: 1536,
-            adapter_hidden: 1536,
-            channels: 51,
-        };
-        let entries = entries(&sizes);
-        let backbone: Vec<_> = entries.iter().filter(|e| e.key.starts_with("vit_model.")).collect();
-        assert_eq!(backbone.len(), 150);
-        let parameters: usize = backbone.iter().map(|e| e.shape.iter().product::<usize>()).sum();
-        assert_eq!(parameters, 21_665_664, "21.67 M as published");
+    fn every_vit_has_the_published_number_of_tensors_and_parameters() {
+        for (dim, patch, grid, parameters) in [
+            (192, 16, 14, 5_524_416),
+            (384, 16, 14, 21_665_664),
+            (768, 16, 14, 85_798_656),
+            (384, 8, 28, 21_670_272),
+            (768, 8, 28, 85_807_872),
+        ] {
+            let hidden = 4 * dim;
+            let sizes = Sizes {
+                dim,
+                depth: 12,
+                heads: dim / 64,
+                patch,
+                grid,
+                block_hidden: hidden,
+                adapter_hidden: hidden,
+                channels: 51,
+            };
+            let entries = entries(&sizes);
+            let backbone: Vec<_> = entries.iter().filter(|e| e.key.starts_with("vit_model.")).collect();
+            assert_eq!(backbone.len(), 150);
+            assert_eq!(backbone.iter().map(|e| e.shape.iter().product::<usize>()).sum::<usize>(), parameters, "{dim}");
+        }
     }
 }

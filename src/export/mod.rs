@@ -7,10 +7,16 @@
 //!
 //! Each stage names its nodes after the weights it uses, so that a node in a profile leads to its parameters.
 
+mod attention;
 pub mod bundle;
 pub mod graph;
 pub mod heads;
+pub mod layers;
 pub mod layout;
+pub mod positions;
+pub mod precision;
+pub mod recipe;
+pub mod rewrites;
 pub mod seeded;
 pub mod theta_pixel;
 pub mod vit;
@@ -18,7 +24,7 @@ pub mod weights;
 
 use std::path::PathBuf;
 
-use crate::contract::BundleError;
+use crate::contract::{BundleError, Size};
 
 /// Why weights cannot be exported.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +77,20 @@ pub enum ExportError {
         known: String,
         /// ", did you mean ...?" or nothing.
         hint: String,
+    },
+    /// An input that is no whole number of patches.
+    #[error(
+        "export: input size: expected sides of 1 to {longest} pixels that are multiples of the patch, {patch}, found \
+         {}x{} (height x width)",
+        .found.height, .found.width
+    )]
+    InputSize {
+        /// What was asked for.
+        found: Size,
+        /// Side of a patch in pixels.
+        patch: usize,
+        /// The longest side.
+        longest: u32,
     },
     /// Something already lies where the result should go.
     #[error("export: {path} exists: expected nothing there, found {found}; {remedy}")]

@@ -4,6 +4,7 @@ use super::{
     ExportError,
     graph::{Graph, Port},
     heads,
+    recipe::{GraphOptions, Recipe},
     vit::{self, ImageInput},
     weights::Weights,
 };
@@ -13,25 +14,31 @@ use crate::{
 };
 
 /// The graph of a bundle: `image` u8 [B, H, W, 3] -> `heatmap` f32 [B, A, h, w] and `presence` f32 [B, A], where
-/// output `i` is the classifier's channel `classes[i]`.
+/// output `i` is the classifier's channel `options.classes[i]`.
 ///
 /// # Errors
-/// A tensor is missing: the weights were read for another source of presence.
-pub fn model(weights: &Weights, presence: PresenceSource, classes: &[usize]) -> Result<ModelProto, ExportError> {
-    let mut graph = Graph::new("theta_pixel", "LoopTrans, inference: affordance class maps of an egocentric image");
+/// The size does not fit the patches, or a tensor is missing: the weights were read for another source of presence, or
+/// hold no more of the last block than a trimmed graph takes.
+pub fn model(weights: &Weights, options: &GraphOptions) -> Result<ModelProto, ExportError> {
+    let recipe = &Recipe::new(weights, options.input, options.rewrites)?;
+    let doc = "LoopTrans, inference: affordance class maps of an egocentric image";
+    let mut graph = Graph::with_batch("theta_pixel", doc, options.batch);
     let g = &mut graph;
-    let descriptor = vit::descriptor(g, weights, ImageInput::Bytes)?;
-    let features = heads::adapt(g, weights, &descriptor)?;
-    let pixel = heads::branch(g, weights, "pixel_dec", &features)?;
-    let maps = heads::class_maps(g, weights, &pixel, classes)?;
-    let pooled_from = match presence {
+    let network = weights.network;
+    let descriptor = vit::descriptor(g, recipe, ImageInput::Bytes)?;
+    let features = heads::adapt(g, recipe, &descriptor.patches)?;
+    let pixel = heads::branch(g, recipe, network.pixel_branch(), &features)?;
+    let mut maps = heads::class_maps(g, recipe, &pixel, &options.classes)?;
+    if let Some(unused) = &descriptor.after_last_block {
+        maps = heads::keep_alive(g, &maps, unused);
+    }
+    let pooled_from = match options.presence {
         PresenceSource::Pixel => pixel,
-        PresenceSource::Scam => heads::branch(g, weights, "scam", &features)?,
+        PresenceSource::Scam => heads::branch(g, recipe, network.scam_branch(), &features)?,
     };
-    let presence = heads::presence(g, weights, &pooled_from, classes)?;
+    let presence = heads::presence(g, weights, &pooled_from, &options.classes)?;
 
-    let grid = weights.sizes.grid;
-    let sides = [classes.len(), grid, grid];
+    let sides = [options.classes.len(), recipe.grid.rows, recipe.grid.columns];
     let doc = "class maps, one cell per patch, not normalised";
     g.output(&maps, Port { name: OUTPUT_HEATMAP, data_type: FLOAT, sides: &sides, doc });
     let doc = "in [0, 1]; 0.5: no more than chance";

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ExportError,
-    layout::{self, Sizes, Use},
+    layout::{self, Network, Sizes, Use},
 };
 use crate::contract::{PresenceSource, sha256_hex};
 
@@ -48,7 +48,7 @@ pub struct CheckpointOrigin {
     pub file: String,
     /// SHA-256 of it.
     pub sha256: String,
-    /// The network: dino, looptrans or locate.
+    /// The network: dino, looptrans, locate, wsma or concepts.
     pub kind: String,
     /// The key its state dict was nested under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +63,8 @@ pub struct CheckpointOrigin {
 pub struct Weights {
     /// Their sizes.
     pub sizes: Sizes,
+    /// Whose they are, by the names of the branches.
+    pub network: Network,
     /// What the file says about itself.
     pub description: Description,
     /// SHA-256 of the file.
@@ -76,7 +78,7 @@ pub struct Weights {
 pub struct Problems {
     /// Needed, not there.
     pub missing: Vec<String>,
-    /// There, but part of no LoopTrans checkpoint.
+    /// There, but part of no such checkpoint.
     pub unexpected: Vec<String>,
     /// Another shape or element type than the other tensors ask for.
     pub mis_shaped: Vec<String>,
@@ -121,14 +123,15 @@ impl Weights {
         let file = Reader::new(path, &bytes)?;
         let description = file.description()?;
         let sizes = file.sizes(&description)?;
-        let tensors = file.tensors(&sizes, presence)?;
-        Ok(Self { sizes, description, sha256: sha256_hex(&bytes), path: path.to_owned(), tensors })
+        let network = file.network();
+        let tensors = file.tensors((network, &sizes), presence)?;
+        Ok(Self { sizes, network, description, sha256: sha256_hex(&bytes), path: path.to_owned(), tensors })
     }
 
     /// The tensor with this key.
     ///
     /// # Errors
-    /// [`Self::read`] was asked for a model that does not need it.
+    /// [`Self::read`] was asked for a model that does not need it, and the file does not hold it.
     pub fn get(&self, key: &str) -> Result<&ArrayD<f32>, ExportError> {
         self.tensors.get(key).ok_or_else(|| {
             let problems = Problems { missing: vec![key.to_owned()], ..Problems::default() };
@@ -143,7 +146,7 @@ impl Weights {
     }
 }
 
-/// What a weights file of LoopTrans or LOCATE says about itself, and the sizes that its leading tensors imply; whether
+/// What a weights file of LoopTrans, LOCATE or WSMA says about itself, and the sizes that its leading tensors imply; whether
 /// the others fit these is left to whoever loads them.
 ///
 /// # Errors
@@ -187,6 +190,13 @@ impl<'a> Reader<'a> {
         Ok(description)
     }
 
+    /// LOCATE's if there is any tensor of its own, so that what else is missing is named by its names.
+    fn network(&self) -> Network {
+        let branches = [Network::Locate.pixel_branch(), Network::Locate.scam_branch()];
+        let own = |key: &String| branches.iter().any(|branch| key.split('.').next() == Some(branch));
+        if self.views.keys().any(own) { Network::Locate } else { Network::LoopTrans }
+    }
+
     /// Sizes from the shapes of the tensors that lead the others.
     fn sizes(&self, description: &Description) -> Result<Sizes, ExportError> {
         let mut problems = Problems::default();
@@ -206,7 +216,9 @@ impl<'a> Reader<'a> {
         let tokens = lead("vit_model.pos_embed", 1, 3);
         let block_hidden = lead("vit_model.blocks.0.mlp.fc1.weight", 0, 2);
         let adapter_hidden = lead("aff_proj.fc1.weight", 0, 2);
-        let channels = lead("aff_fc.weight", 0, 4);
+        // WSMA's classifier is linear, and has another name.
+        let is_wsma = self.views.contains_key("fc.weight") && !self.views.contains_key("aff_fc.weight");
+        let channels = if is_wsma { lead("fc.weight", 0, 2) } else { lead("aff_fc.weight", 0, 4) };
         self.refuse_problems(problems)?;
 
         // Counted, not the highest number: a key may name any.
@@ -214,7 +226,7 @@ impl<'a> Reader<'a> {
         let patches = tokens - 1;
         let grid = patches.isqrt();
         if grid == 0 || grid * grid != patches {
-            let expected = "1 + a square number of positions (this version exports at the trained size only)";
+            let expected = "1 + a square number of positions";
             return Err(self.refuse("vit_model.pos_embed", expected, tokens.to_string()));
         }
         let heads = description.heads.unwrap_or(dim / HEAD_CHANNELS);
@@ -230,10 +242,14 @@ impl<'a> Reader<'a> {
     }
 
     /// All needed tensors, or all problems.
-    fn tensors(&self, sizes: &Sizes, presence: PresenceSource) -> Result<HashMap<String, ArrayD<f32>>, ExportError> {
+    fn tensors(
+        &self,
+        (network, sizes): (Network, &Sizes),
+        presence: PresenceSource,
+    ) -> Result<HashMap<String, ArrayD<f32>>, ExportError> {
         let mut problems = Problems::default();
         let mut tensors = HashMap::new();
-        let entries = layout::entries(sizes);
+        let entries = layout::network_entries(network, sizes);
         for entry in entries.iter().filter(|entry| entry.used != Use::Unused) {
             let Some(view) = self.views.get(&entry.key) else {
                 if entry.used.needed(presence) {

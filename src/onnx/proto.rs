@@ -74,6 +74,9 @@ pub struct NodeProto {
     /// Its settings.
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
+    /// The operator's set; empty for the standard operators.
+    #[prost(string, tag = "7")]
+    pub domain: String,
 }
 
 /// A setting of an operation. `r#type` says which of the value fields holds it; that one is written even when zero.

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use image::{DynamicImage, RgbImage};
 
 use super::{
-    decode::{Limits, codec},
+    decode::{Limits, RgbView, codec},
     frame::FrameError,
+    preprocess::Preprocessor,
 };
+use crate::contract::Size;
 
 /// Why a picture file was not read.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +30,7 @@ pub enum PictureFault {
     /// It can't be read.
     #[error(transparent)]
     Read(#[from] std::io::Error),
-    /// It was read and does not decode.
+    /// It was read and does not decode, or can't be resized.
     #[error(transparent)]
     Decode(#[from] FrameError),
 }
@@ -39,6 +41,19 @@ pub enum PictureFault {
 /// [`PictureError`], naming the file.
 pub fn load(path: &Path, limits: &Limits) -> Result<RgbImage, PictureError> {
     read(path, limits).map_err(|cause| PictureError { path: path.to_owned(), cause })
+}
+
+/// [`load`], at the network's size: u8 [H, W, 3] RGB as the node would hand it to the model.
+///
+/// # Errors
+/// [`PictureError`], naming the file.
+pub fn load_for(path: &Path, limits: &Limits, network: &mut Preprocessor) -> Result<Vec<u8>, PictureError> {
+    let picture = load(path, limits)?;
+    let size = Size { height: picture.height(), width: picture.width() };
+    match network.run(RgbView { size, data: picture.as_raw() }) {
+        Ok(pixels) => Ok(pixels.to_vec()),
+        Err(error) => Err(PictureError { path: path.to_owned(), cause: error.into() }),
+    }
 }
 
 fn read(path: &Path, limits: &Limits) -> Result<RgbImage, PictureFault> {

@@ -6,10 +6,7 @@ use super::NodeError;
 use crate::{
     config::NodeSettings,
     contract::{Bundle, CONTRACT_FILE},
-    perceive::{
-        infer::{InferSettings, Model},
-        pipeline::Pipeline,
-    },
+    perceive::{infer::Model, pipeline::Pipeline},
 };
 
 /// Where the package installs its default bundle, below each prefix of AMENT_PREFIX_PATH.
@@ -25,7 +22,7 @@ pub fn pipeline(settings: &NodeSettings) -> Result<Pipeline, NodeError> {
         None => default_bundle()?,
     };
     let bundle = Bundle::load(&folder)?;
-    let model = Model::load(&bundle, &infer_settings(settings))?;
+    let model = Model::load(&bundle, &settings.into())?;
     Ok(Pipeline::new(model, settings.into())?)
 }
 
@@ -36,15 +33,5 @@ fn default_bundle() -> Result<PathBuf, NodeError> {
     match tried.iter().position(is_bundle) {
         Some(index) => Ok(tried.swap_remove(index)),
         None => Err(NodeError::NoModel { tried }),
-    }
-}
-
-fn infer_settings(settings: &NodeSettings) -> InferSettings {
-    InferSettings {
-        library: None,
-        provider: settings.execution_provider,
-        allow_fallback: settings.allow_fallback,
-        device_id: settings.device_id,
-        intra_op_threads: settings.intra_op_threads as usize,
     }
 }

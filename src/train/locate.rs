@@ -7,7 +7,7 @@ use super::{
     adapter::Adapter,
     backbone::{Backbone, Features},
     classifier::{Classifier, logits},
-    looptrans::exo_per_ego,
+    looptrans::{Maps, exo_per_ego},
     theta_pixel::ThetaPixel,
     theta_scam::ThetaScam,
     trace::{Trace, Tracer},
@@ -63,6 +63,19 @@ impl Locate {
     /// [`Self::class_maps`] of what the backbone said of the images.
     pub fn class_maps_of(&self, ego: &Features) -> Tensor {
         self.ego_maps(&self.features(ego, &mut Tracer::off()), false, &mut Tracer::off())
+    }
+
+    /// Both branches' class maps [B, C, h, w] of the same normalised images, with running statistics: the exocentric
+    /// branch is in Theta_scam's place.
+    ///
+    /// # Errors
+    /// As [`Self::class_maps`].
+    pub fn forward(&self, image: &Tensor) -> Result<Maps, TrainError> {
+        let tracer = &mut Tracer::off();
+        let last = self.backbone.forward(image)?;
+        let features = self.features(&last.features(), tracer);
+        let scam = self.classifier.maps(&self.exo_branch.forward(&features, false, tracer), tracer);
+        Ok(Maps { pixel: self.ego_maps(&features, false, tracer), scam })
     }
 
     /// [`Self::class_maps`], every intermediate recorded.

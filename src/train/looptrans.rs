@@ -94,6 +94,11 @@ impl LoopTrans {
         self.pixel_maps(&self.features(ego, &mut Tracer::off()), false, &mut Tracer::off())
     }
 
+    /// Theta_scam's maps of one view, with running statistics: G_ego, where that is the egocentric one.
+    pub fn scam_maps_of(&self, view: &Features) -> Tensor {
+        self.scam_maps(&self.features(view, &mut Tracer::off()), false, &mut Tracer::off())
+    }
+
     /// One training step's forward pass, batch statistics and all. The backbone is frozen, so it ran before; `exo` holds
     /// n images for each of `ego`, in its order.
     ///

@@ -18,8 +18,9 @@ use super::{
     losses::{self, Named, pixel::EmptyPart},
     shape::{ANY, expect, expect_labels},
     weights,
+    wsma::{DeepFeatures, PatchNorm, Wsma, prompt_tokens},
 };
-use crate::export::{layout::Sizes, weights::describe};
+use crate::export::{layout::Sizes, seeded::uniform, weights::describe};
 
 /// Which network's losses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub enum System {
     LoopTrans,
     /// LOCATE, its prototype loss active (as from the second epoch).
     Locate,
+    /// WSMA.
+    Wsma,
 }
 
 /// Where the parts of LoopTrans' pseudo masks come from.
@@ -49,7 +52,7 @@ pub struct Settings {
     pub system: System,
     /// Its weights file.
     pub weights: PathBuf,
-    /// Its parts; LOCATE has none.
+    /// Its parts; asked by LoopTrans only.
     pub clusters: Clusters,
     /// Safetensors of normalised pictures `exo` [b, n, 3, H, W] and `ego` [b, 3, H, W], f32, and `label` [b], int64.
     pub batch: PathBuf,
@@ -87,10 +90,11 @@ pub fn loss_report(settings: &Settings) -> Result<LossReport, TrainError> {
     let actions = description.actions.len();
     let batch = Batch::read(&settings.batch, actions as i64)?;
     let parameters = VarStore::new(Device::Cpu);
-    let model = Model { parameters: &parameters, sizes: &sizes, actions: actions as i64 };
+    let model = Model { parameters: &parameters, sizes: &sizes, actions: &description.actions };
     let Computed { losses, total } = match settings.system {
         System::LoopTrans => looptrans(settings, &model, &batch)?,
         System::Locate => locate(settings, &model, &batch)?,
+        System::Wsma => wsma(settings, &model, &batch)?,
     };
     if total.requires_grad() {
         total.backward();
@@ -197,7 +201,7 @@ impl Computed {
 struct Model<'a> {
     parameters: &'a VarStore,
     sizes: &'a Sizes,
-    actions: i64,
+    actions: &'a [String],
 }
 
 fn looptrans(settings: &Settings, to_fill: &Model<'_>, batch: &Batch) -> Result<Computed, TrainError> {
@@ -212,7 +216,7 @@ fn looptrans(settings: &Settings, to_fill: &Model<'_>, batch: &Batch) -> Result<
         saliency: &ego.saliency(),
         similarity: &similarity,
         labels: &batch.label,
-        actions: to_fill.actions,
+        actions: to_fill.actions.len() as i64,
     };
     let empty_part = if settings.reference_quirks { EmptyPart::OfficialNan } else { EmptyPart::Skip };
     let options = losses::looptrans::Options { empty_part, ..Default::default() };
@@ -248,6 +252,27 @@ fn locate(settings: &Settings, to_fill: &Model<'_>, batch: &Batch) -> Result<Com
     };
     let terms = losses::locate::terms(&inputs)?;
     Ok(Computed::new(terms.named(), terms.total(&losses::locate::Weights::default())))
+}
+
+fn wsma(settings: &Settings, to_fill: &Model<'_>, batch: &Batch) -> Result<Computed, TrainError> {
+    let prompts = prompt_tokens(to_fill.actions)?;
+    let model = Wsma::new(&to_fill.parameters.root(), to_fill.sizes, &prompts, PatchNorm::Batch)?;
+    weights::load(to_fill.parameters, &settings.weights, "")?;
+    model.set_bases(&fixed_bases())?;
+    let deep = |image: &Tensor| {
+        let (grid, descriptors) = tch::no_grad(|| model.backbone.deep_descriptors(image))?;
+        Ok::<_, TrainError>(DeepFeatures { grid, descriptors })
+    };
+    let step = model.step(&deep(&batch.ego)?, &deep(&batch.exo.flatten(0, 1))?, &batch.label)?;
+    let terms = losses::wsma::terms(&step, &batch.label)?;
+    Ok(Computed::new(terms.named(), terms.total(&losses::wsma::Weights::default())))
+}
+
+/// Bases that no training moved, the same in every run: (u + 1) / 2 of the seeded numbers u of `ham.bases`.
+fn fixed_bases() -> Tensor {
+    let [_, width, bases] = Wsma::BASES;
+    let values: Vec<f32> = uniform("ham.bases", (width * bases) as usize).map(|u| (u + 1.0) / 2.0).collect();
+    Tensor::from_slice(&values).reshape(Wsma::BASES)
 }
 
 /// The first, the middle and the last active row of each sample: the k-means of a fixed batch is to draw nothing.

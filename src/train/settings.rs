@@ -122,6 +122,18 @@ pub struct Ablation {
     pub pixel: bool,
     /// L_dill and the noise heads.
     pub denoise: bool,
+    /// The maps that are tested.
+    pub tested: TestedMaps,
+}
+
+/// Which class maps of LoopTrans are tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestedMaps {
+    /// P, the decoder's: of the whole method, and what is exported.
+    Pixel,
+    /// G_ego, the shared activation map's: without L_pixel it is the one that a loss trains on the action.
+    Scam,
 }
 
 /// LOCATE's own settings.
@@ -144,7 +156,7 @@ pub struct Assignment {
 }
 
 impl Settings {
-    /// As published.
+    /// As published, for LoopTrans and LOCATE.
     pub fn published(system: System) -> Self {
         let looptrans = system == System::LoopTrans;
         Self {
@@ -245,7 +257,7 @@ impl LoopTransSettings {
             parts: 4,
             weights: Default::default(),
             options: Default::default(),
-            ablation: Ablation { shared_cam: true, pixel: true, denoise: true },
+            ablation: Ablation { shared_cam: true, pixel: true, denoise: true, tested: TestedMaps::Pixel },
         }
     }
 }
@@ -265,6 +277,13 @@ fn over_published(given: Vec<Given<'_>>) -> Result<Settings, SettingsError> {
         None => System::LoopTrans,
         Some(one) => serde_yaml::from_value(one.value.clone()).map_err(|error| one.refused(&error))?,
     };
+    if system == System::Wsma {
+        return Err(SettingsError::Value {
+            origin: given.first().map_or_else(|| COMMAND_LINE.to_owned(), |one| one.origin.to_owned()),
+            key: "system".to_owned(),
+            cause: "expected looptrans or locate, found wsma, whose losses are there but not its training".to_owned(),
+        });
+    }
     let mut settings = Settings::published(system);
     for one in given {
         let mut tree = serde_yaml::to_value(&settings).map_err(|error| one.refused(&error))?;
@@ -371,6 +390,7 @@ mod tests {
             ("epochs: many", None, "train: a.yaml: epochs: "),
             ("optimizer: 3", None, "train: a.yaml: optimizer: "),
             ("system: x", None, "train: a.yaml: system: "),
+            ("system: wsma", None, "train: a.yaml: system: expected looptrans or locate, found wsma"),
             ("optimizer: {lr: .nan}", None, "train: a.yaml: optimizer.lr: expected above 0, found NaN"),
             ("looptrans: null", None, "train: a.yaml: system: expected the settings"),
             ("epochs: 0", None, "train: a.yaml: epochs: expected at least 1, found 0"),

@@ -9,17 +9,21 @@ use ort::{
     value::{PrimitiveTensorElementType, TensorRef},
 };
 
-/// A session on real ONNX Runtime, CPU.
-pub fn session(onnx: &[u8]) -> Session {
+/// The process's one environment.
+pub fn environment() -> &'static Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    let environment = ENVIRONMENT.get_or_init(|| {
+    ENVIRONMENT.get_or_init(|| {
         assert!(
             std::env::var_os("ORT_DYLIB_PATH").is_some(),
             "this test needs ONNX Runtime: set ORT_DYLIB_PATH to its library (source scripts/env.sh does)"
         );
         ort::init().build().unwrap()
-    });
-    Session::builder(environment).unwrap().with_intra_threads(2).unwrap().commit_from_memory(onnx).unwrap()
+    })
+}
+
+/// A session on real ONNX Runtime, CPU.
+pub fn session(onnx: &[u8]) -> Session {
+    Session::builder(environment()).unwrap().with_intra_threads(2).unwrap().commit_from_memory(onnx).unwrap()
 }
 
 /// Runs `session` on the input `image`; gives the named f32 outputs.

@@ -8,8 +8,8 @@ use std::path::Path;
 use looptrans_ros::{
     affordance::AGD20K_SEEN,
     contract::{
-        Bundle, FORMAT, INPUT_IMAGE, ModelContract, OUTPUT_HEATMAP, OUTPUT_PRESENCE, Presence, PresenceSource,
-        Provenance, Size, sha256_hex,
+        Bundle, FORMAT, INPUT_IMAGE, ModelContract, OUTPUT_HEATMAP, OUTPUT_PRESENCE, Precision, Presence,
+        PresenceSource, Provenance, Size, sha256_hex,
     },
     export::{
         bundle,
@@ -44,15 +44,7 @@ pub fn seeded(architecture: &str) -> Bundle {
     let folder = tempfile::tempdir().unwrap();
     let (weights, model) = (folder.path().join("weights.safetensors"), folder.path().join("model"));
     seeded::write(&weights, Architecture::named(architecture).unwrap(), &AGD20K_SEEN).unwrap();
-    let settings = bundle::Settings {
-        name: architecture.to_owned(),
-        presence: PresenceSource::Scam,
-        affordances: Vec::new(),
-        heat_threshold: bundle::DEFAULT_HEAT_THRESHOLD,
-        command: "test".to_owned(),
-        force: false,
-    };
-    bundle::write(&weights, &model, &settings).unwrap();
+    bundle::write(&weights, &model, &bundle::Settings::new(architecture, PresenceSource::Scam)).unwrap();
     Bundle::load(&model).unwrap()
 }
 
@@ -90,6 +82,9 @@ pub fn colours() -> Bundle {
             source: "test".to_owned(),
             weights_sha256: sha256_hex(b""),
             command: "test".to_owned(),
+            precision: Precision::Fp32,
+            quantisation: None,
+            parity: None,
         },
     };
     contract.validate().unwrap();

@@ -117,23 +117,24 @@ const LOOPTRANS: [&str; 6] =
     ["--weights", "looptrans.safetensors", "--clusters", "concepts.safetensors", "--batch", "batch.safetensors"];
 const LOCATE: [&str; 6] = ["--system", "locate", "--weights", "locate.safetensors", "--batch", "batch.safetensors"];
 
-fn reference(case: &str) -> BTreeMap<String, f64> {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("losses.safetensors");
+/// The second implementation's numbers, and its network as a checkpoint in `folder`.
+fn reference(case: &str, folder: &Path) -> BTreeMap<String, f64> {
+    let out = folder.join("reference.safetensors");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/parity/trace_losses.py");
-    let output = Command::new("python3").arg(script).arg(case).arg(&out).output().expect("python3 with torch on PATH");
+    let mut python = Command::new("python3");
+    let python = python.arg(script).arg(case).arg(&out).args(["--checkpoint", "reference.pth"]);
+    let output = python.current_dir(folder).output().expect("python3 with torch on PATH");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Tensor::read_safetensors(out).unwrap().into_iter().map(|(name, value)| (name, values(&value)[0])).collect()
 }
 
-fn assert_reference(case: &str, found: &serde_json::Value) {
+fn assert_reference(case: &str, expected: &BTreeMap<String, f64>, found: &serde_json::Value) {
     let mut flat = BTreeMap::from([("total".to_owned(), found["total"].as_f64().unwrap())]);
     for group in ["losses", "gradient_norms"] {
         for (name, value) in found[group].as_object().unwrap() {
             flat.insert(format!("{group}.{name}"), value.as_f64().unwrap());
         }
     }
-    let expected = reference(case);
     assert_eq!(flat.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for (name, value) in &flat {
         let error = (value - expected[name]).abs();
@@ -147,7 +148,7 @@ fn assert_reference(case: &str, found: &serde_json::Value) {
 fn looptrans_losses_and_gradients_are_the_second_implementations() {
     let bench = Bench::new();
     let report = bench.json(&LOOPTRANS);
-    assert_reference("looptrans", &report);
+    assert_reference("looptrans", &reference("looptrans", bench.folder.path()), &report);
     assert_eq!(report["system"], "looptrans");
     let sizes = ["samples", "exo_per_ego", "actions", "noise_heads"].map(|name| report[name].as_i64().unwrap());
     assert_eq!(sizes, [2, 3, 3, 15]);
@@ -155,7 +156,21 @@ fn looptrans_losses_and_gradients_are_the_second_implementations() {
 
 #[test]
 fn locate_losses_and_gradients_are_the_second_implementations() {
-    assert_reference("locate", &Bench::new().json(&LOCATE));
+    let bench = Bench::new();
+    assert_reference("locate", &reference("locate", bench.folder.path()), &bench.json(&LOCATE));
+}
+
+#[test]
+fn a_wsma_checkpoint_is_converted_and_its_losses_and_gradients_are_the_second_implementations() {
+    let bench = Bench::new();
+    let expected = reference("wsma", bench.folder.path());
+    let convert = ["convert", "reference.pth", "--actions", "beat,boxing,brush_with", "--heads", "2"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_looptrans"));
+    let output = command.args(convert).args(["--out", "wsma.safetensors"]).current_dir(bench.folder.path()).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let wsma = ["--system", "wsma", "--weights", "wsma.safetensors", "--batch", "batch.safetensors"];
+    assert_reference("wsma", &expected, &bench.json(&wsma));
 }
 
 #[test]
@@ -258,5 +273,5 @@ fn weights_and_clusters_that_do_not_fit_are_refused_in_one_line() {
     });
     assert!(error.contains("1 not finite: cluster.tokens.weight"), "{error}");
     let error = bench.refused(&[LOCATE.as_slice(), &["--clusters", "k-means"]].concat());
-    assert!(error.contains("LOCATE has no concept clusters"), "{error}");
+    assert!(error.contains("the others have no clusters"), "{error}");
 }

@@ -159,6 +159,10 @@ fn what_does_not_belong_together_is_refused() {
     ] {
         assert!(Wsma::new(&root, &small_16(0), &tokens, PatchNorm::Batch).is_err(), "{tokens:?}");
     }
+    let prompts = prompt_tokens(&seen()).unwrap();
+    let narrow = looptrans_ros::export::layout::Sizes { dim: 48, ..small_16(0) };
+    let error = Wsma::new(&root, &narrow, &prompts, PatchNorm::Batch).unwrap_err().to_string();
+    assert!(error.contains("channels: expected a multiple of the attention pool's 64 heads, found 48"), "{error}");
     let (_, model) = published(PatchNorm::Batch);
     let (ego, exo) = (deep("ego", 2), deep("exo", 3));
     let labels = Tensor::from_slice(&LABELS);

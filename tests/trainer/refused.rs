@@ -1,6 +1,6 @@
 //! What stops a run, and what is left then.
 
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use looptrans_ros::{
     convert::ActionList,
@@ -10,7 +10,7 @@ use looptrans_ros::{
     },
 };
 
-use super::support::{Fixture, LIMITS, exists, settings};
+use super::support::{Fixture, LIMITS, exists, flat, settings};
 
 #[test]
 fn a_loss_that_is_no_number_stops_the_run_at_its_last_good_checkpoint() {
@@ -95,6 +95,28 @@ fn a_backbone_of_something_else_is_refused() {
     let clusters = format!("looptrans.clusters={}", fixture.backbone().display());
     let error = fixture.train(fixture.plan("run", &[&clusters]).unwrap(), 1).unwrap_err().to_string();
     assert!(error.contains("cluster.tokens.weight"), "{error}");
+}
+
+#[test]
+fn a_backbone_whose_tensors_do_not_fit_together_is_refused_by_name() {
+    let fixture = Fixture::new();
+    let file = fixture.path("dino.safetensors");
+    let zeros = |shape: &[i64]| tch::Tensor::zeros(shape, (tch::Kind::Float, tch::Device::Cpu));
+    let error = |change: &dyn Fn(&mut BTreeMap<String, tch::Tensor>)| {
+        flat(&fixture.backbone(), &file, |tensors| change(tensors));
+        let plan = Plan::new(settings(&[]), &file, &fixture.path("run")).unwrap();
+        fixture.train(plan, 1).unwrap_err().to_string()
+    };
+    let found = error(&|tensors| drop(tensors.remove("cls_token")));
+    assert!(found.contains("1 missing: cls_token") && found.contains("dino.safetensors"), "{found}");
+    // Enough to take all memory, were it believed.
+    let found =
+        error(&|tensors| drop(tensors.insert("patch_embed.proj.weight".to_owned(), zeros(&[1, 1, 1, 400_000]))));
+    assert!(found.contains("patch_embed.proj.weight (expected [48, 3, 400000, 400000]"), "{found}");
+    let found = error(&|tensors| drop(tensors.insert("pos_embed".to_owned(), zeros(&[1, 48, 48]))));
+    assert!(found.contains("1 + a square number"), "{found}");
+    let found = error(&|tensors| drop(tensors.insert("blocks.0.norm1.bias".to_owned(), zeros(&[48]) * f64::NAN)));
+    assert!(found.contains("1 not finite: blocks.0.norm1.bias"), "{found}");
 }
 
 #[test]

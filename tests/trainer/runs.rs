@@ -11,7 +11,7 @@ use looptrans_ros::{
     train::run::{Event, Plan},
 };
 
-use super::support::{Fixture, SAMPLES, exists};
+use super::support::{Fixture, SAMPLES, clusters, exists, flat, settings};
 
 /// The total loss of each step of a run.
 fn totals(fixture: &Fixture, out: &str, set: &[&str]) -> Vec<f64> {
@@ -69,6 +69,25 @@ fn a_resumed_run_is_the_run_that_was_not_interrupted() {
 }
 
 #[test]
+fn trained_clusters_go_with_the_checkpoint() {
+    let fixture = Fixture::new();
+    let file = fixture.path("clusters.safetensors");
+    clusters(&file);
+    let key = format!("looptrans.clusters={}", file.display());
+    let [straight, resumed] = ["straight", "resumed"].map(|out| fixture.plan(out, &[&key, "epochs=1"]).unwrap());
+    fixture.train(straight, usize::MAX).unwrap();
+    fixture.train(resumed, 2).unwrap();
+    fs::remove_file(file).unwrap();
+    let ended = fixture.train(Plan::resume(&fixture.path("resumed"), None).unwrap(), usize::MAX).unwrap();
+    assert!(ended.finished);
+    let [a, b] = ["straight", "resumed"].map(|out| fixture.bytes(&format!("{out}/weights.safetensors")));
+    assert!(a == b, "the resumed run found other parts");
+    fixture.train(fixture.plan("k-means", &["epochs=1"]).unwrap(), usize::MAX).unwrap();
+    let [a, b] = ["straight", "k-means"].map(|out| fixture.bytes(&format!("{out}/metrics.csv")));
+    assert_ne!(a, b, "the clusters make no difference");
+}
+
+#[test]
 fn another_seed_is_another_run_and_the_same_seed_the_same() {
     let fixture = Fixture::new();
     let [a, b, c] =
@@ -109,14 +128,7 @@ fn the_weights_export_as_they_are() {
         assert_eq!((description.actions, description.trained), (vec!["cut".to_owned(), "hold".to_owned()], true));
         assert!(description.source.starts_with("LoopTrans trained on "), "{}", description.source);
         assert_eq!((sizes.channels, sizes.heads), (17, 3));
-        let settings = bundle::Settings {
-            name: "toy".to_owned(),
-            presence: PresenceSource::Scam,
-            affordances: Vec::new(),
-            heat_threshold: bundle::DEFAULT_HEAT_THRESHOLD,
-            command: "test".to_owned(),
-            force: false,
-        };
+        let settings = bundle::Settings::new("toy", PresenceSource::Scam);
         let contract = bundle::write(&weights, &fixture.path(&format!("bundles/{file}")), &settings).unwrap();
         assert!(contract.provenance.trained);
     }
@@ -162,6 +174,19 @@ fn the_rows_of_the_ablation_train() {
 }
 
 #[test]
+fn the_maps_that_are_asked_for_are_tested() {
+    let fixture = Fixture::new();
+    let scores = ["pixel", "scam"].map(|maps| {
+        let tested = format!("looptrans.ablation.tested={maps}");
+        let plan = fixture.plan(maps, &["epochs=1", &tested]).unwrap();
+        fixture.train(plan, usize::MAX).unwrap().state.scores[0].unwrap()
+    });
+    assert_ne!(scores[0], scores[1]);
+    let [a, b] = ["pixel", "scam"].map(|maps| fixture.bytes(&format!("{maps}/weights.safetensors")));
+    assert!(a == b, "what is tested changes training");
+}
+
+#[test]
 fn data_without_tests_trains_and_has_no_best_weights() {
     let fixture = Fixture::new();
     fs::remove_dir_all(fixture.path("data/testset")).unwrap();
@@ -183,4 +208,15 @@ fn the_report_shows_curves_scores_and_pictures_and_needs_no_other_file() {
     for expected in ["<td>cut<td>", "<td>hold<td>", "<tr class=best>", "knife", "noise_heads: 15"] {
         assert!(html.contains(expected), "{expected}");
     }
+}
+
+#[test]
+fn a_backbone_alone_serves_as_one_within_a_model() {
+    let fixture = Fixture::new();
+    let alone = fixture.path("dino.safetensors");
+    flat(&fixture.backbone(), &alone, |_| {});
+    fixture.train(fixture.plan("whole", &["epochs=1"]).unwrap(), usize::MAX).unwrap();
+    let plan = Plan::new(settings(&["epochs=1"]), &alone, &fixture.path("alone")).unwrap();
+    fixture.train(plan, usize::MAX).unwrap();
+    assert!(fixture.bytes("whole/weights.safetensors") == fixture.bytes("alone/weights.safetensors"));
 }

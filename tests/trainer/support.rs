@@ -1,6 +1,7 @@
 //! A dataset of drawn pictures, a toy backbone, and runs on them.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -9,7 +10,10 @@ use std::{
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use looptrans_ros::{
     data::{Dataset, index::Source},
-    export::seeded::{self, Architecture},
+    export::{
+        layout::{Entry, Use},
+        seeded::{self, Architecture},
+    },
     perceive::decode::Limits,
     train::{
         TrainError,
@@ -17,6 +21,8 @@ use looptrans_ros::{
         settings::{Assignment, Settings},
     },
 };
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use tch::Tensor;
 
 pub const LIMITS: Limits = Limits { max_image_pixels: 1_000_000 };
 /// Samples of an epoch.
@@ -119,4 +125,56 @@ fn assignment(text: &str) -> Assignment {
 
 pub fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+/// Trained concept clusters: numbers by rule, of two layers.
+pub fn clusters(path: &Path) {
+    const DIM: usize = 48;
+    let mut entries = vec![("tokens.weight".to_owned(), vec![4, DIM])];
+    for layer in 0..2 {
+        for kind in ["cross_attn_layers", "self_attn_layers"] {
+            let at = format!("{kind}.{layer}");
+            entries.push((format!("{at}.in_proj_weight"), vec![3 * DIM, DIM]));
+            entries.push((format!("{at}.in_proj_bias"), vec![3 * DIM]));
+            entries.push((format!("{at}.out_proj.weight"), vec![DIM, DIM]));
+            entries.push((format!("{at}.out_proj.bias"), vec![DIM]));
+        }
+        for (at, outputs, inputs) in [(0, 2 * DIM, DIM), (3, DIM, 2 * DIM)] {
+            entries.push((format!("ffn_layers.{layer}.net.{at}.weight"), vec![outputs, inputs]));
+            entries.push((format!("ffn_layers.{layer}.net.{at}.bias"), vec![outputs]));
+        }
+        entries.push((format!("norm_layers.{layer}.weight"), vec![DIM]));
+        entries.push((format!("norm_layers.{layer}.bias"), vec![DIM]));
+    }
+    let tensors: Vec<(String, Tensor)> = entries
+        .into_iter()
+        .map(|(name, shape)| {
+            let sides: Vec<i64> = shape.iter().map(|&side| side as i64).collect();
+            let key = format!("cluster.{name}");
+            let values = seeded::tensor(&Entry { key: key.clone(), shape, used: Use::Unused });
+            (key, Tensor::from_slice(&values).reshape(sides))
+        })
+        .collect();
+    Tensor::write_safetensors(&tensors, path).unwrap();
+}
+
+/// The backbone of a whole model's file as a file of its own, as DINO's is, after `change`.
+pub fn flat(whole: &Path, out: &Path, change: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
+    let bytes = fs::read(whole).unwrap();
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+    let file = Tensor::read_safetensors(whole).unwrap().into_iter();
+    let mut tensors: BTreeMap<String, Tensor> =
+        file.filter_map(|(key, tensor)| Some((key.strip_prefix("vit_model.")?.to_owned(), tensor))).collect();
+    change(&mut tensors);
+    let data: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(key, tensor)| {
+            let values = Vec::<f32>::try_from(tensor.contiguous().flatten(0, -1)).unwrap();
+            let shape = tensor.size().into_iter().map(|side| side as usize).collect();
+            (key, shape, values.into_iter().flat_map(f32::to_le_bytes).collect())
+        })
+        .collect();
+    let views =
+        data.iter().map(|(key, shape, bytes)| (key, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    fs::write(out, safetensors::serialize(views, metadata.metadata().clone()).unwrap()).unwrap();
 }

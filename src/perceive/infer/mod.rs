@@ -8,37 +8,37 @@
 //! choice ([`ProviderChoice`]), and what it came to is reported ([`ProviderInUse`]), never guessed.
 
 #[cfg(feature = "onnx")]
+mod buffers;
+#[cfg(feature = "onnx")]
+mod engine_cache;
+#[cfg(feature = "onnx")]
+mod loaded;
+#[cfg(feature = "onnx")]
+mod model;
+#[cfg(feature = "onnx")]
+mod options;
+#[cfg(feature = "onnx")]
+pub mod probe;
+#[cfg(feature = "onnx")]
+mod profile;
+#[cfg(feature = "onnx")]
 mod provider;
 #[cfg(feature = "onnx")]
 mod runtime;
 #[cfg(feature = "onnx")]
 mod session;
+mod settings;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 pub use crate::config::ProviderChoice;
 use crate::contract::{BundleError, Size};
 #[cfg(feature = "onnx")]
-pub use session::Model;
+pub use model::{BatchModel, Model};
+pub use settings::{GpuSettings, InferSettings};
 
 /// The environment variable that names ONNX Runtime's library file, as the `ort` crate and our scripts use it.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
-
-/// How to load and run a model.
-#[derive(Debug, Clone, Default)]
-pub struct InferSettings {
-    /// ONNX Runtime's library file. None: [`LIBRARY_VARIABLE`], and without that the system's own by its usual name.
-    /// One process uses one library: the first model loaded decides.
-    pub library: Option<PathBuf>,
-    /// The hardware asked for.
-    pub provider: ProviderChoice,
-    /// May the CPU serve when the hardware asked for can't be had?
-    pub allow_fallback: bool,
-    /// Which of several GPUs, from 0.
-    pub device_id: u32,
-    /// Threads for one operator; 0 = one per core.
-    pub intra_op_threads: usize,
-}
 
 /// The hardware that computes, and whether that is less than was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,34 @@ pub struct ProviderInUse {
     pub used: ProviderChoice,
     /// One line per provider that was tried in vain. Empty: nothing failed.
     pub failed: Vec<String>,
+    /// What ran in the first run; None where that could not be counted.
+    pub graph: Option<GraphShare>,
+}
+
+/// Which provider ran how much of the graph, as ONNX Runtime's own profile of one run tells it. The graph is the
+/// optimised one: fused operators count once, and so does a part that a provider such as TensorRT compiled as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GraphShare {
+    /// Nodes by the provider's name in ONNX Runtime, such as "CPUExecutionProvider".
+    pub nodes: BTreeMap<String, usize>,
+    /// Multiply-adds of its convolutions and matrix products in that run; what a provider compiled as a whole is not
+    /// in it.
+    pub multiply_adds: u64,
+}
+
+impl GraphShare {
+    /// How many nodes there are.
+    pub fn total_nodes(&self) -> usize {
+        self.nodes.values().sum()
+    }
+}
+
+impl std::fmt::Display for GraphShare {
+    /// "CPUExecutionProvider 12, CUDAExecutionProvider 250 of 262 graph nodes"
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let parts: Vec<String> = self.nodes.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        write!(f, "{} of {} graph nodes", parts.join(", "), self.total_nodes())
+    }
 }
 
 impl ProviderInUse {

@@ -1,8 +1,11 @@
 //! Execution providers: which to try, in which order, with which options.
 
-use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProvider, ExecutionProviderDispatch};
 
-use super::{InferError, InferSettings, ProviderChoice, ProviderInUse};
+use super::{
+    InferError, InferSettings, ProviderChoice, ProviderInUse,
+    options::{self, Options},
+};
 
 /// The providers `auto` tries, fastest first. The CPU is always there.
 const AUTO: [ProviderChoice; 4] =
@@ -10,14 +13,21 @@ const AUTO: [ProviderChoice; 4] =
 
 /// The providers to try, in order.
 ///
-/// `auto` leaves out what the library was built without: that is no failure. A provider asked for by name is tried in
-/// any case, so that its failure is told, and the CPU follows only if that is allowed.
+/// `auto` leaves out what the library was built without: that is no failure, and where nothing but the CPU is left, the
+/// CPU is what was asked for. A provider asked for by name is tried in any case, so that its failure is told. Behind
+/// another provider, the CPU follows only if that is allowed.
 pub(super) fn candidates(
     settings: &InferSettings,
     is_built_in: impl Fn(ProviderChoice) -> bool,
 ) -> Vec<ProviderChoice> {
     match settings.provider {
-        ProviderChoice::Auto => AUTO.into_iter().filter(|choice| is_built_in(*choice)).collect(),
+        ProviderChoice::Auto => {
+            let mut built_in: Vec<_> = AUTO.into_iter().filter(|choice| is_built_in(*choice)).collect();
+            if !settings.allow_fallback && built_in.iter().any(|choice| *choice != ProviderChoice::Cpu) {
+                built_in.retain(|choice| *choice != ProviderChoice::Cpu);
+            }
+            built_in
+        }
         ProviderChoice::Cpu => vec![ProviderChoice::Cpu],
         named if settings.allow_fallback => vec![named, ProviderChoice::Cpu],
         named => vec![named],
@@ -35,28 +45,36 @@ pub(super) fn is_built_in(choice: ProviderChoice) -> bool {
 }
 
 /// What to register for a provider. Without `error_on_failure`, ONNX Runtime would go on with the CPU and say nothing.
-pub(super) fn registrations(choice: ProviderChoice, settings: &InferSettings) -> Vec<ExecutionProviderDispatch> {
-    // 0..15 by the parameter's range; anything larger names no device.
-    let device_id = i32::try_from(settings.device_id).unwrap_or(i32::MAX);
-    let cuda = || ep::CUDA::default().with_device_id(device_id).build().error_on_failure();
-    match choice {
+/// `engines`: where TensorRT keeps its own.
+pub(super) fn registrations(
+    choice: ProviderChoice,
+    settings: &InferSettings,
+    engines: Option<&str>,
+) -> Vec<ExecutionProviderDispatch> {
+    let cuda = || with(ep::CUDA::default(), options::cuda(settings)).build().error_on_failure();
+    let cpu = ep::CPU::default().with_arena_allocator(settings.cpu_memory_arena).build().error_on_failure();
+    let mut registrations = match choice {
         // What TensorRT can't take goes to CUDA rather than to the CPU; TensorRT needs CUDA in any case.
         ProviderChoice::TensorRt => {
-            vec![ep::TensorRT::default().with_device_id(device_id).build().error_on_failure(), cuda()]
+            let options = match engines {
+                Some(folder) => options::tensorrt(settings, folder),
+                None => options::tensorrt_build(settings),
+            };
+            vec![with(ep::TensorRT::default(), options).build().error_on_failure(), cuda()]
         }
         ProviderChoice::Cuda => vec![cuda()],
-        ProviderChoice::OpenVino => vec![open_vino(settings).build().error_on_failure()],
+        ProviderChoice::OpenVino => {
+            vec![with(ep::OpenVINO::default(), options::open_vino(settings)).build().error_on_failure()]
+        }
         ProviderChoice::Cpu | ProviderChoice::Auto => Vec::new(),
-    }
+    };
+    // There in any case; this only says how it keeps memory.
+    registrations.push(cpu);
+    registrations
 }
 
-/// OpenVINO picks the fastest Intel device itself.
-fn open_vino(settings: &InferSettings) -> ep::OpenVINO {
-    let provider = ep::OpenVINO::default().with_device_type("AUTO");
-    match settings.intra_op_threads {
-        0 => provider,
-        threads => provider.with_num_threads(threads),
-    }
+fn with<P: ArbitrarilyConfigurableExecutionProvider>(provider: P, options: Options) -> P {
+    options.into_iter().fold(provider, |provider, (name, value)| provider.with_arbitrary_config(name, value))
 }
 
 /// Tries one provider after the other until one works.
@@ -73,7 +91,7 @@ pub(super) fn first_that_works<T>(
     let mut failed = Vec::new();
     for &used in candidates {
         match load(used) {
-            Ok(loaded) => return Ok((loaded, ProviderInUse { requested, used, failed })),
+            Ok(loaded) => return Ok((loaded, ProviderInUse { requested, used, failed, graph: None })),
             Err(error) if used == ProviderChoice::Cpu => return Err(error),
             Err(error) => {
                 let line = format!("{}: {error}", used.name());
@@ -101,8 +119,19 @@ mod tests {
 
     #[test]
     fn auto_tries_what_the_library_was_built_with() {
-        assert_eq!(candidates(&asking(Auto, false), |_| true), [TensorRt, Cuda, OpenVino, Cpu]);
+        assert_eq!(candidates(&asking(Auto, true), |_| true), [TensorRt, Cuda, OpenVino, Cpu]);
+        assert_eq!(candidates(&asking(Auto, true), |choice| matches!(choice, Cuda | Cpu)), [Cuda, Cpu]);
+        assert_eq!(candidates(&asking(Auto, true), |choice| choice == Cpu), [Cpu]);
+    }
+
+    #[test]
+    fn without_fallback_auto_takes_the_cpu_only_where_the_library_has_nothing_else() {
         assert_eq!(candidates(&asking(Auto, false), |choice| choice == Cpu), [Cpu]);
+        let gpu_library = candidates(&asking(Auto, false), |_| true);
+        assert_eq!(gpu_library, [TensorRt, Cuda, OpenVino]);
+        let error = first_that_works(&asking(Auto, false), &gpu_library, broken).unwrap_err().to_string();
+        assert!(error.starts_with("execution provider auto can't be had: tensorrt: "), "{error}");
+        assert!(error.contains("; cuda: ") && error.contains("; openvino: "), "{error}");
     }
 
     #[test]
@@ -117,15 +146,15 @@ mod tests {
     #[test]
     fn gpus_are_registered_explicitly_with_cuda_behind_tensorrt() {
         let names = |choice| {
-            registrations(choice, &asking(choice, false))
+            registrations(choice, &asking(choice, false), None)
                 .iter()
                 .map(ExecutionProviderDispatch::name)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(names(TensorRt), ["TensorrtExecutionProvider", "CUDAExecutionProvider"]);
-        assert_eq!(names(Cuda), ["CUDAExecutionProvider"]);
-        assert_eq!(names(OpenVino), ["OpenVINOExecutionProvider"]);
-        assert!(names(Cpu).is_empty());
+        assert_eq!(names(TensorRt), ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]);
+        assert_eq!(names(Cuda), ["CUDAExecutionProvider", "CPUExecutionProvider"]);
+        assert_eq!(names(OpenVino), ["OpenVINOExecutionProvider", "CPUExecutionProvider"]);
+        assert_eq!(names(Cpu), ["CPUExecutionProvider"]);
     }
 
     #[test]

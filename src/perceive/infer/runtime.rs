@@ -43,6 +43,12 @@ pub(super) fn environment(setting: Option<&Path>) -> Result<Environment, InferEr
     Ok(environment)
 }
 
+/// The library in use, where its folder is known.
+pub(super) fn library() -> Option<PathBuf> {
+    let loaded = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    loaded.as_ref().map(|(path, _)| path.clone())
+}
+
 /// The setting, else the variable, else the usual name. A path with folders is made absolute, because `ort` would look
 /// for a relative one beside the program; a bare name is the system loader's to find.
 fn library_path(setting: Option<&Path>, variable: Option<PathBuf>) -> PathBuf {

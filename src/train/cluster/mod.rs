@@ -162,7 +162,7 @@ impl Plan {
             Start::New(file) => Prepared::new(settings, &file, job)?,
             Start::Resume(saved) => Prepared::resumed(*saved, &out.join(LAST), job)?,
         };
-        let side = sizes.side() as u32;
+        let side = sizes.input().height;
         let resized = (f64::from(side) * ENLARGED).round() as u32;
         let augmentation = Augmentation { resize: ResizeRule::Square, resized, crop: side };
         let (dataset, limits, device, backbone) = (job.dataset, job.limits, job.device, &model.backbone);

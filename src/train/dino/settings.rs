@@ -26,7 +26,7 @@ impl Architecture {
     /// The shape within a model's sizes.
     pub fn of(sizes: &Sizes) -> Self {
         let Sizes { dim, depth, heads, patch, block_hidden, .. } = *sizes;
-        Self { dim, depth, heads, patch, side: sizes.side(), hidden: block_hidden }
+        Self { dim, depth, heads, patch, side: sizes.input().height as usize, hidden: block_hidden }
     }
 
     /// As the sizes of a model without classes.

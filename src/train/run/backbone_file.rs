@@ -97,6 +97,7 @@ fn sizes(path: &Path, tensors: &BTreeMap<String, Tensor>, heads: Option<usize>) 
     for block in 0..depth {
         shape(&format!("blocks.{block}.attn.qkv.weight"), 2);
     }
+    refuse(path, &mut problems)?;
     // Before anything is allocated by these sizes.
     for (key, wanted) in [
         ("pos_embed", vec![1, tokens, dim]),
@@ -119,9 +120,7 @@ fn sizes(path: &Path, tensors: &BTreeMap<String, Tensor>, heads: Option<usize>) 
     if heads < 1 || dim % heads != 0 {
         problems.mis_shaped.push(format!("blocks.N.attn ({heads} heads for {dim} channels)"));
     }
-    if problems != Problems::default() {
-        return Err(TrainError::Weights { path: path.to_owned(), problems: Box::new(problems) });
-    }
+    refuse(path, &mut problems)?;
     let (dim, hidden) = (dim as usize, hidden as usize);
     Ok(Sizes {
         dim,
@@ -133,4 +132,11 @@ fn sizes(path: &Path, tensors: &BTreeMap<String, Tensor>, heads: Option<usize>) 
         adapter_hidden: ADAPTER_FACTOR * dim,
         channels: 0,
     })
+}
+
+fn refuse(path: &Path, problems: &mut Problems) -> Result<(), TrainError> {
+    if *problems == Problems::default() {
+        return Ok(());
+    }
+    Err(TrainError::Weights { path: path.to_owned(), problems: Box::new(std::mem::take(problems)) })
 }

@@ -17,7 +17,7 @@ use crate::{
         looptrans::LoopTrans,
         loss_report::System,
         losses,
-        settings::{LocateSettings, LoopTransSettings, Settings},
+        settings::{LocateSettings, LoopTransSettings, Settings, TestedMaps},
         weights,
     },
 };
@@ -25,8 +25,8 @@ use crate::{
 /// The trained networks.
 #[derive(Debug)]
 pub enum Network {
-    /// LoopTrans.
-    LoopTrans(LoopTrans),
+    /// LoopTrans, and which of its maps are tested.
+    LoopTrans(LoopTrans, TestedMaps),
     /// LOCATE.
     Locate(Locate),
 }
@@ -35,7 +35,7 @@ impl Network {
     /// Its frozen part.
     pub fn backbone(&self) -> &Backbone {
         match self {
-            Self::LoopTrans(network) => &network.backbone,
+            Self::LoopTrans(network, _) => &network.backbone,
             Self::Locate(network) => &network.backbone,
         }
     }
@@ -43,7 +43,8 @@ impl Network {
     /// P [B, C+M, h, w] with running statistics: what is tested.
     pub fn class_maps_of(&self, ego: &Features) -> Tensor {
         tch::no_grad(|| match self {
-            Self::LoopTrans(network) => network.class_maps_of(ego),
+            Self::LoopTrans(network, TestedMaps::Pixel) => network.class_maps_of(ego),
+            Self::LoopTrans(network, TestedMaps::Scam) => network.scam_maps_of(ego),
             Self::Locate(network) => network.class_maps_of(ego),
         })
     }
@@ -107,8 +108,8 @@ impl Learner {
         let (network, own) = match (settings.system, &settings.looptrans, settings.locate) {
             (System::LoopTrans, Some(own), _) => {
                 let parts = Parts::new(own, device, clusters)?;
-                let own = Own::LoopTrans { settings: own.clone(), parts };
-                (Network::LoopTrans(LoopTrans::new(&root, sizes)), own)
+                let network = Network::LoopTrans(LoopTrans::new(&root, sizes), own.ablation.tested);
+                (network, Own::LoopTrans { settings: own.clone(), parts })
             }
             (System::Locate, _, Some(settings)) => {
                 (Network::Locate(Locate::new(&root, sizes)), Own::Locate { settings })
@@ -139,7 +140,7 @@ impl Learner {
 
     pub fn losses(&self, batch: &Batch) -> Result<Losses, TrainError> {
         match (&self.own, &self.network) {
-            (Own::LoopTrans { settings, parts }, Network::LoopTrans(network)) => {
+            (Own::LoopTrans { settings, parts }, Network::LoopTrans(network, _)) => {
                 self.looptrans((settings, parts), network, batch)
             }
             (Own::Locate { settings }, Network::Locate(network)) => self.locate(settings, network, batch),

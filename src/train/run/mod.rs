@@ -223,7 +223,7 @@ impl Prepared {
         let optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
         let dataset = fingerprint(job.dataset);
         let state = State::new(Origin { settings, dataset, actions, heads: sizes.heads, backbone: backbone.source });
-        Ok(Self { learner, optimizer, state, side: sizes.side() as u32 })
+        Ok(Self { learner, optimizer, state, side: sizes.input().height })
     }
 
     fn resumed(checkpoint: Checkpoint, path: &Path, job: &Job<'_>) -> Result<Self, TrainError> {
@@ -250,7 +250,7 @@ impl Prepared {
         super::weights::assign(&learner.parameters, &weights, path, "")?;
         let mut optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
         optimizer.restore(momentum)?;
-        Ok(Self { learner, optimizer, state, side: sizes.side() as u32 })
+        Ok(Self { learner, optimizer, state, side: sizes.input().height })
     }
 }
 

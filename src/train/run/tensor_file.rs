@@ -3,15 +3,15 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File, Permissions},
-    io,
+    io::{self, BufWriter, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
 
-use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
-use tch::{Device, Kind, Tensor};
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorInfo};
+use tch::{Device, Kind, TchError, Tensor};
 
-use crate::train::TrainError;
+use crate::{convert::file_header, train::TrainError};
 
 /// What unfinished files begin with.
 const ASIDE: &str = ".looptrans-train-";
@@ -52,31 +52,43 @@ pub(super) fn read(path: &Path) -> Result<TensorFile, TrainError> {
 pub(super) fn write(
     path: &Path,
     tensors: &BTreeMap<String, Tensor>,
-    (key, json): (&str, String),
+    metadata: (&str, String),
 ) -> Result<(), TrainError> {
-    let mut data = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        data.push((name, bytes_of(tensor, path)?));
-    }
-    let not_written = |error: SafeTensorError| match error {
-        SafeTensorError::IoError(source) => io_error("write", path)(source),
-        other => io_error("write", path)(io::Error::other(other)),
-    };
-    let mut views = Vec::with_capacity(data.len());
-    for (name, (dtype, shape, bytes)) in &data {
-        views.push((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).map_err(not_written)?));
-    }
+    let failed = |source| io_error("write", path)(source);
+    let header = header(tensors, metadata).map_err(|error| failed(io::Error::other(error)))?;
     let aside = tempfile::Builder::new()
         .prefix(ASIDE)
         // As any new file: the umask decides.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(path.parent().unwrap_or(Path::new(".")))
-        .map_err(io_error("write", path))?;
-    let metadata = HashMap::from([(key.to_owned(), json)]);
-    safetensors::serialize_to_file(views, Some(metadata), aside.path()).map_err(not_written)?;
-    File::open(aside.path()).and_then(|file| file.sync_all()).map_err(io_error("write", path))?;
-    aside.persist(path).map_err(|error| io_error("write", path)(error.error))?;
+        .map_err(failed)?;
+    let mut sink = BufWriter::new(aside.as_file());
+    sink.write_all(&header).map_err(failed)?;
+    for (_, tensor) in in_file_order(tensors) {
+        sink.write_all(&bytes_of(tensor).map_err(|error| failed(io::Error::other(error)))?).map_err(failed)?;
+    }
+    sink.into_inner().map_err(io::IntoInnerError::into_error).and_then(File::sync_all).map_err(failed)?;
+    aside.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
+}
+
+/// Wider types first, so that all lie aligned; then by name.
+fn in_file_order(tensors: &BTreeMap<String, Tensor>) -> Vec<(&String, &Tensor)> {
+    let mut list: Vec<_> = tensors.iter().collect();
+    list.sort_by_key(|(name, tensor)| (tensor.kind() != Kind::Int64, *name));
+    list
+}
+
+fn header(tensors: &BTreeMap<String, Tensor>, metadata: (&str, String)) -> Result<Vec<u8>, SafeTensorError> {
+    let mut end = 0;
+    let infos = in_file_order(tensors).into_iter().map(|(name, tensor)| {
+        let dtype = if tensor.kind() == Kind::Int64 { Dtype::I64 } else { Dtype::F32 };
+        let start = end;
+        end += tensor.numel() * (dtype.bitsize() / 8);
+        let shape = tensor.size().into_iter().map(|side| side as usize).collect();
+        (name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) })
+    });
+    file_header(metadata, infos.collect())
 }
 
 /// Removes what writers left that were killed.
@@ -90,26 +102,18 @@ pub(super) fn remove_unfinished(folder: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-fn bytes_of(tensor: &Tensor, path: &Path) -> Result<(Dtype, Vec<usize>, Vec<u8>), TrainError> {
+/// Little-endian.
+fn bytes_of(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
     let tensor = tensor.detach().to_device(Device::Cpu).contiguous();
     let count = tensor.numel();
-    let mut little_endian = Vec::new();
-    let failed = |error: tch::TchError| io_error("write", path)(io::Error::other(error));
-    let dtype = match tensor.kind() {
-        Kind::Int64 => {
-            let mut values = vec![0_i64; count];
-            tensor.f_copy_data(&mut values, count).map_err(failed)?;
-            little_endian.extend(values.into_iter().flat_map(i64::to_le_bytes));
-            Dtype::I64
-        }
-        _ => {
-            let mut values = vec![0_f32; count];
-            tensor.f_copy_data(&mut values, count).map_err(failed)?;
-            little_endian.extend(values.into_iter().flat_map(f32::to_le_bytes));
-            Dtype::F32
-        }
-    };
-    Ok((dtype, tensor.size().into_iter().map(|side| side as usize).collect(), little_endian))
+    if tensor.kind() == Kind::Int64 {
+        let mut values = vec![0_i64; count];
+        tensor.f_copy_data(&mut values, count)?;
+        return Ok(values.into_iter().flat_map(i64::to_le_bytes).collect());
+    }
+    let mut values = vec![0_f32; count];
+    tensor.f_copy_data(&mut values, count)?;
+    Ok(values.into_iter().flat_map(f32::to_le_bytes).collect())
 }
 
 pub(super) fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> TrainError + use<'a> {

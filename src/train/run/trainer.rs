@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     data::sampling::{EXO_PER_SAMPLE, Sample, Sampler, Variants},
-    train::{TrainError, backbone::Features, features::FeatureSource, loss_report::System, optimizer::Optimizer},
+    train::{TrainError, backbone::Features, features::FeatureSource, optimizer::Optimizer, settings::Settings},
 };
 
 /// A run in progress.
@@ -43,7 +43,7 @@ struct Computed {
 impl Trainer<'_, '_> {
     /// True: to the end; false: stopped on the way. Both leave a checkpoint.
     pub fn run(&mut self) -> Result<bool, TrainError> {
-        let terms = terms(self.state.settings.system);
+        let terms = terms(&self.state.settings);
         let mut history = History::open(&self.out.join(METRICS), terms, self.done())?;
         // At once: a folder that can't be written to is not found out after hours.
         self.save()?;
@@ -200,10 +200,11 @@ impl Computed {
 }
 
 /// The names of a system's terms, in their order.
-fn terms(system: System) -> &'static [&'static str] {
-    match system {
-        System::LoopTrans => &["ego_cls", "exo_cls", "mse", "dice", "corr", "dill", "con"],
-        System::Locate => &["ego_cls", "exo_cls", "proto", "con"],
+fn terms(settings: &Settings) -> &'static [&'static str] {
+    if settings.looptrans.is_some() {
+        &["ego_cls", "exo_cls", "mse", "dice", "corr", "dill", "con"]
+    } else {
+        &["ego_cls", "exo_cls", "proto", "con"]
     }
 }
 

@@ -113,12 +113,15 @@ impl Heat {
 }
 
 impl Wsma {
+    /// Shape of the factorisation's bases.
+    pub const BASES: [i64; 3] = transfer::SHAPE;
+
     /// With PyTorch's initial values; the text encoder's are meant to be CLIP's.
     ///
     /// `prompts`: token ids of all actions [C, 77], see [`prompt_tokens`]. `sizes.channels` is not asked.
     ///
     /// # Errors
-    /// Tokens that are none.
+    /// Tokens that are none, or a width that the attention pool's heads do not divide.
     pub fn new(
         path: &nn::Path<'_>,
         sizes: &Sizes,
@@ -126,6 +129,10 @@ impl Wsma {
         patch_norm: PatchNorm,
     ) -> Result<Self, TrainError> {
         let dim = sizes.dim as i64;
+        if dim % pool::HEADS != 0 {
+            let expected = format!("a multiple of the attention pool's {} heads", pool::HEADS);
+            return Err(TrainError::Values { what: "channels", expected, found: dim.to_string() });
+        }
         let text = Text::new(path, prompts)?;
         let actions = prompts.size()[0];
         let adapter = path / "aff_proj";
@@ -151,7 +158,7 @@ impl Wsma {
     /// # Errors
     /// Another shape.
     pub fn set_bases(&self, bases: &Tensor) -> Result<(), TrainError> {
-        expect("bases", bases, &[1, 512, transfer::BASES], "[1, 512, 64]")?;
+        expect("bases", bases, &Self::BASES, "[1, channels, bases]")?;
         self.transfer.set_bases(bases);
         Ok(())
     }

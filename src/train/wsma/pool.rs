@@ -8,7 +8,7 @@ use tch::{
 use super::{super::norm::linear, text::SHARED};
 
 /// Heads are narrow: 6 channels each at 384.
-const HEADS: i64 = 64;
+pub(super) const HEADS: i64 = 64;
 
 /// Parameters: `positional_embedding`, `q_proj`, `k_proj`, `v_proj`, `c_proj`.
 #[derive(Debug)]

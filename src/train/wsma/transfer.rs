@@ -11,7 +11,9 @@ use super::super::{norm::BatchNorm, tensor::unit};
 /// Channels of the factorised maps.
 const WIDTH: i64 = 512;
 /// Bases R of the factorisation.
-pub(super) const BASES: i64 = 64;
+const BASES: i64 = 64;
+/// Of all bases: unit columns [1, 512, R].
+pub(super) const SHAPE: [i64; 3] = [1, WIDTH, BASES];
 /// Multiplicative updates in training.
 const STEPS: usize = 6;
 const EPSILON: f64 = 1e-6;
@@ -26,7 +28,7 @@ pub(super) struct Transfer {
     lower: nn::Conv2D,
     upper: nn::Conv2D,
     norm: BatchNorm,
-    /// Unit columns [1, 512, R].
+    /// Unit columns, [`SHAPE`].
     bases: Tensor,
 }
 
@@ -37,7 +39,7 @@ impl Transfer {
             nn::conv2d(path, inputs, outputs, 1, nn::ConvConfig { ws_init, bias, ..Default::default() })
         };
         let (lower, upper) = (path / "lower_bread", path / "upper_bread");
-        let start = Tensor::rand([1, WIDTH, BASES], (Kind::Float, path.device()));
+        let start = Tensor::rand(SHAPE, (Kind::Float, path.device()));
         Self {
             lower: conv(&lower / 0, dim, WIDTH, true),
             upper: conv(&upper / 0, WIDTH, dim, false),
@@ -46,7 +48,7 @@ impl Transfer {
         }
     }
 
-    /// Replaces the kept bases [1, 512, R] (not negative, not all 0 in a column).
+    /// Replaces the kept bases, [`SHAPE`] (not negative, not all 0 in a column).
     pub(super) fn set_bases(&self, bases: &Tensor) {
         tch::no_grad(|| self.bases.shallow_clone().copy_(&unit(bases, 1)));
     }

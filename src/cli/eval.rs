@@ -1,0 +1,187 @@
+//! `looptrans eval`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, builder::PossibleValuesParser};
+use indicatif::{ProgressBar, ProgressStyle};
+use ndarray::{Array2, ArrayView2};
+use serde::Serialize;
+
+use super::data::DatasetArguments;
+use crate::{
+    config::ProviderChoice,
+    contract::{Bundle, PresenceSource},
+    data::evaluation::{ClassMapper, Evaluation, Evaluator, Means, Scored},
+    export::{
+        bundle::{self, Settings, write_file},
+        weights::Weights,
+    },
+    metrics,
+    perceive::{
+        FrameError,
+        infer::{InferSettings, Model},
+        preprocess::Preprocessor,
+    },
+};
+
+/// Side of a saved heatmap: the protocol's.
+const MAP_SIDE: usize = 224;
+
+/// Score a model on a dataset's test pictures: KLD, SIM and NSS as published papers report them.
+///
+/// Every test picture is stretched to the network's size by the node's own code; the class map of its folder's affordance
+/// is compared with the ground truth at 224x224. Means are over pictures.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  looptrans eval models/agd20k AGD20K --split Seen
+  looptrans eval weights.safetensors AGD20K --split Unseen --json
+  looptrans eval int8_bundle my_kitchen --affordances open,hold,pour --save-maps out/maps
+
+MODEL is a bundle, or a weights file that `looptrans export` takes. Pictures that can't be scored are named with the reason;
+the exit code then is 1.")]
+pub(super) struct Eval {
+    /// The bundle or weights file.
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    dataset: DatasetArguments,
+    /// Also write each heatmap to FOLDER/AFFORDANCE/OBJECT/NAME.png (224x224, grey, 255 = hottest).
+    #[arg(long, value_name = "FOLDER")]
+    save_maps: Option<PathBuf>,
+    /// Replace heatmaps that are already there.
+    #[arg(long)]
+    force: bool,
+    /// The hardware that computes.
+    #[arg(long, value_name = "NAME", default_value = ProviderChoice::Auto.name(),
+          value_parser = PossibleValuesParser::new(ProviderChoice::NAMES.iter().copied()))]
+    provider: String,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    model: &'a Path,
+    model_id: String,
+    dataset: &'a Path,
+    #[serde(flatten)]
+    evaluation: &'a Evaluation,
+}
+
+/// A model in ONNX Runtime.
+struct Mapper {
+    model: Model,
+    grid: (usize, usize),
+}
+
+impl ClassMapper for Mapper {
+    fn actions(&self) -> &[String] {
+        &self.model.contract().actions
+    }
+
+    fn class_map(&mut self, pixels: &[u8], class: usize) -> Result<ArrayView2<'_, f32>, FrameError> {
+        let answer = self.model.run(pixels)?;
+        ArrayView2::from_shape(self.grid, answer.map(class)).map_err(|error| FrameError::Inference(error.to_string()))
+    }
+}
+
+impl Eval {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        let dataset = self.dataset.open()?;
+        if dataset.test.is_empty() {
+            bail!("{}: no test pictures with a ground truth", dataset.folder.display());
+        }
+        if let Some(folder) = self.save_maps.as_ref().filter(|folder| folder.exists() && !self.force) {
+            bail!("{} exists; give --force to replace heatmaps in it", folder.display());
+        }
+        let bundle = self.bundle()?;
+        let contract = bundle.contract.clone();
+        let grid = (contract.heatmap.height as usize, contract.heatmap.width as usize);
+        let mut mapper = Mapper { model: Model::load(&bundle, &self.infer_settings()?)?, grid };
+        let preprocessor = Preprocessor::new(contract.input);
+        let mut evaluator = Evaluator { dataset: &dataset, preprocessor, limits: self.dataset.limits() };
+        let style = ProgressStyle::with_template("scoring {bar:30} {pos}/{len} ({eta} left)")?;
+        let bar = ProgressBar::new(dataset.test.len() as u64).with_style(style);
+        let evaluation = evaluator.run(
+            &mut mapper,
+            |scored| self.save(scored, &dataset.affordances[scored.item.label]),
+            || bar.inc(1),
+        )?;
+        bar.finish_and_clear();
+        let report = Report {
+            model: &self.model,
+            model_id: contract.model_id(),
+            dataset: &dataset.folder,
+            evaluation: &evaluation,
+        };
+        super::print_report(self.json, &report, &rows(&report))?;
+        match evaluation.skipped.len() {
+            0 => Ok(()),
+            skipped => bail!("{skipped} of {} pictures were not scored", dataset.test.len()),
+        }
+    }
+
+    /// The bundle as it is, or the one that the weights file would be exported to.
+    fn bundle(&self) -> anyhow::Result<Bundle> {
+        if self.model.is_dir() {
+            return Ok(Bundle::load(&self.model)?);
+        }
+        // Presence plays no part in the scores.
+        let presence = PresenceSource::Pixel;
+        let weights = Weights::read(&self.model, presence)?;
+        let name = self.model.file_stem().map_or_else(|| "weights".into(), |stem| stem.to_string_lossy());
+        Ok(bundle::build(&weights, &self.model, &Settings::new(&name, presence))?)
+    }
+
+    fn infer_settings(&self) -> anyhow::Result<InferSettings> {
+        let provider = ProviderChoice::from_name(&self.provider).context("unknown provider")?;
+        // Hardware asked for by name is that or none.
+        let allow_fallback = provider == ProviderChoice::Auto;
+        Ok(InferSettings { provider, allow_fallback, ..InferSettings::default() })
+    }
+
+    fn save(&self, scored: &Scored<'_>, affordance: &str) -> anyhow::Result<()> {
+        let Some(folder) = &self.save_maps else { return Ok(()) };
+        let name = scored.item.picture.file_stem().unwrap_or_default();
+        let path = folder.join(affordance).join(&scored.item.object).join(name).with_extension("png");
+        let heat = heat(&scored.class_map)?;
+        let side = MAP_SIDE as u32;
+        let grey = image::GrayImage::from_raw(side, side, heat).context("heatmap")?;
+        let mut png = std::io::Cursor::new(Vec::new());
+        grey.write_to(&mut png, image::ImageFormat::Png)?;
+        Ok(write_file(&path, png.get_ref())?)
+    }
+}
+
+/// The class map as the protocol sees it: upsampled, its own range stretched to 0 to 255.
+fn heat(class_map: &Array2<f32>) -> anyhow::Result<Vec<u8>> {
+    let map = metrics::resize(class_map.view(), (MAP_SIDE, MAP_SIDE))?;
+    let (low, high) = map.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+    let gain = if high > low { 255.0 / (high - low) } else { 0.0 };
+    Ok(map.iter().map(|value| ((value - low) * gain).round() as u8).collect())
+}
+
+fn rows(report: &Report<'_>) -> Vec<(&'static str, String)> {
+    let line = |means: &Means| {
+        let Means { n, kld, sim, nss, .. } = means;
+        format!("KLD {kld:.3}  SIM {sim:.3}  NSS {nss:.3}  ({n} pictures)")
+    };
+    let named = |(name, means): (&String, &Means)| format!("{}  {name}", line(means));
+    let Evaluation { overall, affordances, objects, skipped } = report.evaluation;
+    let mut rows = vec![
+        ("model", format!("{} ({})", report.model.display(), report.model_id)),
+        ("dataset", report.dataset.display().to_string()),
+    ];
+    rows.extend(affordances.iter().map(|group| ("affordance", named(group))));
+    rows.extend(objects.iter().map(|group| ("object", named(group))));
+    rows.extend(
+        skipped.iter().map(|skipped| ("not scored", format!("{}: {}", skipped.picture.display(), skipped.reason))),
+    );
+    if overall.without_nss > 0 {
+        rows.push(("no NSS", format!("{} heatmaps are the same everywhere", overall.without_nss)));
+    }
+    rows.push(("overall", line(overall)));
+    rows
+}

@@ -1,0 +1,94 @@
+//! A loaded model.
+
+use super::{ClassMaps, InferError, InferSettings, ProviderInUse, loaded::Loaded};
+use crate::{
+    contract::{Bundle, ModelContract, OUTPUT_PRESENCE},
+    perceive::FrameError,
+};
+
+/// Rounding of a softmax-like sum may leave [0, 1] by this much; anything more is no presence.
+const PRESENCE_SLACK: f32 = 1e-4;
+
+/// A model ready to run: one picture at a time, on one thread at a time (it may move between threads).
+#[derive(Debug)]
+pub struct Model {
+    loaded: Loaded,
+    contract: ModelContract,
+    maps: Vec<f32>,
+    presence: Vec<f32>,
+}
+
+impl Model {
+    /// Checks the bundle's graph against its contract, loads it on the hardware asked for and warms it up.
+    ///
+    /// # Errors
+    /// ONNX Runtime's library can't be used; the graph is not what the contract says; the hardware can't be had and
+    /// nothing may stand in for it; or the first run fails or gives NaN.
+    pub fn load(bundle: &Bundle, settings: &InferSettings) -> Result<Self, InferError> {
+        let loaded = Loaded::load(bundle, settings, 1)?;
+        Ok(Self { loaded, contract: bundle.contract.clone(), maps: Vec::new(), presence: Vec::new() })
+    }
+
+    /// Runs one picture: u8 [H, W, 3] RGB at the contract's input size, tight rows.
+    ///
+    /// # Errors
+    /// The picture has another size; ONNX Runtime fails; or its answer is not finite, or a presence outside [0, 1].
+    pub fn run(&mut self, pixels: &[u8]) -> Result<ClassMaps<'_>, FrameError> {
+        let Self { loaded, maps, presence, .. } = self;
+        let answer = loaded.run(pixels)?;
+        // The answer is some kilobytes; the last good one stays until the next.
+        for (kept, values) in [(&mut *maps, answer.0), (&mut *presence, answer.1)] {
+            kept.clear();
+            kept.extend_from_slice(values);
+        }
+        for value in presence {
+            if !(-PRESENCE_SLACK..=1.0 + PRESENCE_SLACK).contains(value) {
+                return Err(FrameError::Inference(format!("{OUTPUT_PRESENCE}: expected 0 to 1, found {value}")));
+            }
+            *value = value.clamp(0.0, 1.0);
+        }
+        Ok(self.answer())
+    }
+
+    /// The last run's answer; empty while there was none.
+    pub fn answer(&self) -> ClassMaps<'_> {
+        ClassMaps { maps: &self.maps, size: self.contract.heatmap, presence: &self.presence }
+    }
+
+    /// What the model promises.
+    pub fn contract(&self) -> &ModelContract {
+        &self.contract
+    }
+
+    /// The hardware in use.
+    pub fn provider(&self) -> &ProviderInUse {
+        &self.loaded.provider
+    }
+}
+
+/// A model that runs several pictures at once: for measuring what that saves. A robot takes the newest picture alone.
+#[derive(Debug)]
+pub struct BatchModel(Loaded);
+
+impl BatchModel {
+    /// [`Model::load`] for `pictures` a run.
+    ///
+    /// # Errors
+    /// As [`Model::load`]; or the graph takes another number of pictures.
+    pub fn load(bundle: &Bundle, settings: &InferSettings, pictures: usize) -> Result<Self, InferError> {
+        Loaded::load(bundle, settings, pictures).map(Self)
+    }
+
+    /// Runs u8 [B, H, W, 3]. Gives maps f32 [B, A, h, w] and presence f32 [B, A], all finite.
+    ///
+    /// # Errors
+    /// The pictures have another size; ONNX Runtime fails; or its answer is not finite.
+    pub fn run(&mut self, pixels: &[u8]) -> Result<(&[f32], &[f32]), FrameError> {
+        self.0.run(pixels)
+    }
+
+    /// The hardware in use.
+    pub fn provider(&self) -> &ProviderInUse {
+        &self.0.provider
+    }
+}

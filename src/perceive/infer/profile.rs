@@ -1,0 +1,170 @@
+//! What ran where: ONNX Runtime's profile of the first run, read once.
+//!
+//! The profile is a JSON list of events; each operator that ran is one of category "Node" whose arguments name its
+//! operator, its provider and its shapes.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use ort::session::Session;
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::GraphShare;
+
+/// The most bytes of a profile: one of a ViT-B is below a megabyte.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// The folder of a session's profile, while it is written.
+pub(super) struct Profile {
+    folder: TempDir,
+}
+
+impl Profile {
+    /// None, with a warning, where no file can be written: the model serves without it.
+    pub fn new() -> Option<Self> {
+        match TempDir::new() {
+            Ok(folder) => Some(Self { folder }),
+            Err(error) => {
+                tracing::warn!("graph nodes are not counted: no temporary folder: {error}");
+                None
+            }
+        }
+    }
+
+    /// What ONNX Runtime begins the file's name with.
+    pub fn prefix(&self) -> std::path::PathBuf {
+        self.folder.path().join("first_run")
+    }
+
+    /// Ends profiling, after which runs are not slowed by it, and reads what was written.
+    pub fn finish(self, session: &mut Session) -> Option<GraphShare> {
+        let file = session.end_profiling().map_err(|error| error.to_string());
+        let share = file.and_then(|file| read(Path::new(&file)));
+        share.map_err(|error| tracing::warn!("graph nodes are not counted: {error}")).ok()
+    }
+}
+
+fn read(file: &Path) -> Result<GraphShare, String> {
+    let refuse = |error: std::io::Error| format!("{}: {error}", file.display());
+    let bytes = fs::metadata(file).map_err(refuse)?.len();
+    if bytes > MAX_BYTES {
+        return Err(format!("{}: expected at most {MAX_BYTES} bytes, found {bytes}", file.display()));
+    }
+    let text = fs::read(file).map_err(refuse)?;
+    share(&text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+#[derive(Deserialize)]
+struct Event {
+    #[serde(default)]
+    cat: String,
+    #[serde(default)]
+    args: Arguments,
+}
+
+/// Only a node's are looked at; other events have others.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Arguments {
+    op_name: String,
+    provider: String,
+    input_type_shape: Shapes,
+    output_type_shape: Shapes,
+}
+
+/// One map of a single entry per tensor: element type to shape.
+type Shapes = Vec<BTreeMap<String, Vec<u64>>>;
+
+fn share(profile: &[u8]) -> Result<GraphShare, serde_json::Error> {
+    let events: Vec<Event> = serde_json::from_slice(profile)?;
+    let mut share = GraphShare::default();
+    for Event { args, .. } in events.into_iter().filter(|event| event.cat == "Node" && !event.args.provider.is_empty())
+    {
+        share.multiply_adds = share.multiply_adds.saturating_add(args.multiply_adds().unwrap_or(0));
+        *share.nodes.entry(args.provider).or_default() += 1;
+    }
+    Ok(share)
+}
+
+impl Arguments {
+    /// Of a convolution, a matrix product, or attention; None for anything else. Constants that a kernel has packed for
+    /// itself are missing from the inputs, so a product's inner side is read from its first factor.
+    fn multiply_adds(&self) -> Option<u64> {
+        let shape = |shapes: &Shapes, at: usize| shapes.get(at)?.values().next().cloned();
+        let output: u64 = shape(&self.output_type_shape, 0)?.iter().product();
+        let inner: u64 = match self.op_name.as_str() {
+            // [out, in / groups, kernel...]
+            "Conv" | "FusedConv" => shape(&self.input_type_shape, 1)?.iter().skip(1).product(),
+            "MatMul" | "FusedMatMul" | "Gemm" | "FusedGemm" => *shape(&self.input_type_shape, 0)?.last()?,
+            // Queries and keys [B, N, D]: every query meets every key in each of D channels, and every value too.
+            "MultiHeadAttention" => 2 * shape(&self.input_type_shape, 1)?.get(1)?,
+            _ => return None,
+        };
+        output.checked_mul(inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(operator: &str, provider: &str, shapes: &str) -> String {
+        format!(
+            r#"{{"cat": "Node", "dur": 1, "name": "n", "args": {{"op_name": "{operator}", "provider": "{provider}", {shapes}}}}}"#
+        )
+    }
+
+    fn count(nodes: &[String]) -> GraphShare {
+        let session = r#"{"cat": "Session", "name": "model_run", "args": {}}"#;
+        share(format!("[{session}, {}]", nodes.join(", ")).as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn nodes_are_counted_by_provider() {
+        let add = |provider| node("Add", provider, r#""output_type_shape": [{"float": [1, 4]}]"#);
+        let share = count(&[add("CUDAExecutionProvider"), add("CPUExecutionProvider"), add("CUDAExecutionProvider")]);
+        assert_eq!(share.to_string(), "CPUExecutionProvider 1, CUDAExecutionProvider 2 of 3 graph nodes");
+        assert_eq!((share.total_nodes(), share.multiply_adds), (3, 0));
+    }
+
+    #[test]
+    fn multiply_adds_are_those_of_products_convolutions_and_attention() {
+        let cases = [
+            // The weight [384, 1536] is packed and not listed.
+            ("MatMul", r#"[{"float": [1, 197, 384]}]"#, "[1, 197, 1536]", 197 * 384 * 1536),
+            (
+                "MatMul",
+                r#"[{"float": [1, 6, 197, 64]}, {"float": [1, 6, 64, 197]}]"#,
+                "[1, 6, 197, 197]",
+                6 * 197 * 197 * 64,
+            ),
+            ("Gemm", r#"[{"float": [1, 384]}, {"float": [51]}]"#, "[1, 51]", 384 * 51),
+            (
+                "Conv",
+                r#"[{"float": [1, 384, 14, 14]}, {"float": [384, 384, 3, 3]}]"#,
+                "[1, 384, 14, 14]",
+                196 * 384 * 384 * 9,
+            ),
+            (
+                "MultiHeadAttention",
+                r#"[{"float": [1, 197, 384]}, {"float": [1, 197, 384]}]"#,
+                "[1, 197, 384]",
+                2 * 197 * 197 * 384,
+            ),
+            ("Softmax", r#"[{"float": [1, 6, 197, 197]}]"#, "[1, 6, 197, 197]", 0),
+        ];
+        for (operator, inputs, output, expected) in cases {
+            let shapes = format!(r#""input_type_shape": {inputs}, "output_type_shape": [{{"float": {output}}}]"#);
+            let found = count(&[node(operator, "CPUExecutionProvider", &shapes)]).multiply_adds;
+            assert_eq!(found, expected, "{operator}");
+        }
+    }
+
+    #[test]
+    fn a_profile_that_is_none_is_an_error_and_absurd_shapes_do_not_overflow() {
+        assert!(share(b"[{").is_err() && share(b"").is_err());
+        let huge =
+            format!(r#""input_type_shape": [{{"float": [{0}]}}], "output_type_shape": [{{"float": [{0}]}}]"#, u64::MAX);
+        assert_eq!(count(&[node("MatMul", "p", &huge)]).multiply_adds, 0);
+    }
+}
