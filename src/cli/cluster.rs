@@ -130,8 +130,7 @@ impl Cluster {
         let Settings { split, affordances, .. } = plan.settings();
         let dataset = train::open_dataset(&self.data, (split.as_deref(), affordances.as_deref()), self.skip_check)?;
         let stop = train::stop_on_signals()?;
-        let limits = LIMITS;
-        let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop };
+        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop };
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ({eta} left) {msg}")?;
         let bar = ProgressBar::new(0).with_style(style);
         bar.enable_steady_tick(Duration::from_secs(1));

@@ -31,8 +31,9 @@ use crate::{
 All JPEG and PNG files below the folders are taken, at any depth, hidden ones and folders named GT aside.
 
 Where pictures lie in folders named after what they show, each epoch says how many of them their 20 nearest others name
-rightly (leave one out): the gauge to watch. The loss says little: it also falls when the network collapses. Signs of
-that are in metrics.csv, and are said when they show.
+rightly (leave one out): the gauge to watch. The loss says little: it rises in the first steps, when the centre
+spreads the teacher's answers, and it also falls when the network collapses. Signs of that are in metrics.csv, and are said
+when they show.
 
 The default is a small network for small pictures on a CPU. DINO's own: --arch vit_small_16 --local-side 96
 --local-crops 8 --head-hidden 2048 --bottleneck 256 --prototypes 65536 --warmup 10, for days on large GPUs.
@@ -148,8 +149,7 @@ impl Pretrain {
         };
         let gallery = Gallery::open(&self.pictures)?;
         let stop = train::stop_on_signals()?;
-        let limits = LIMITS;
-        let job = Job { gallery: &gallery, device: self.device, limits, stop: &stop };
+        let job = Job { gallery: &gallery, device: self.device, limits: LIMITS, stop: &stop };
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ({eta} left) {msg}")?;
         let bar = ProgressBar::new(0).with_style(style);
         bar.enable_steady_tick(Duration::from_secs(1));
