@@ -5,8 +5,7 @@ SHELL := bash
 .PHONY: help demo test lint bench test-node test-train setup setup-train clean
 
 ENV := source scripts/env.sh &&
-# Of the node's environment only ONNX Runtime: the Python of the other one has torch.
-TRAIN_ENV := ORT_DYLIB_PATH=$$($(ENV) echo "$$ORT_DYLIB_PATH") && export ORT_DYLIB_PATH && source scripts/env-train.sh &&
+TRAIN_ENV := source scripts/env-train.sh &&
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
