@@ -77,6 +77,36 @@ pub struct Scores {
     pub nss: Option<f64>,
 }
 
+/// Plain means over test items: every picture counts the same, as in published figures.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Mean {
+    /// Items.
+    pub items: usize,
+    /// Kullback-Leibler divergence; lower is better.
+    pub kld: f64,
+    /// Similarity; higher is better.
+    pub sim: f64,
+    /// Normalised scanpath saliency, over the items that have one; higher is better.
+    pub nss: Option<f64>,
+}
+
+impl Mean {
+    /// None of nothing.
+    pub fn of<'a>(scores: impl Iterator<Item = &'a Scores>) -> Option<Self> {
+        let (mut items, mut with_nss, mut sums) = (0, 0, [0.0; 3]);
+        for Scores { kld, sim, nss } in scores {
+            items += 1;
+            with_nss += usize::from(nss.is_some());
+            for (sum, value) in sums.iter_mut().zip([*kld, *sim, nss.unwrap_or(0.0)]) {
+                *sum += value;
+            }
+        }
+        let count = items as f64;
+        let nss = (with_nss > 0).then(|| sums[2] / with_nss as f64);
+        (items > 0).then(|| Self { items, kld: sums[0] / count, sim: sums[1] / count, nss })
+    }
+}
+
 /// The test protocol's resizing and normalising, at a size of one's choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Protocol {

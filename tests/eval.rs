@@ -83,7 +83,7 @@ fn scores_are_those_of_the_protocol_and_means_are_over_pictures() {
         assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "{found}, expected {expected}");
     };
     let (red, blue) = (&report["affordances"]["red"], &report["affordances"]["blue"]);
-    assert_eq!((&red["n"], &blue["n"], &report["overall"]["n"]), (&2.into(), &1.into(), &3.into()));
+    assert_eq!((&red["items"], &blue["items"], &report["overall"]["items"]), (&2.into(), &1.into(), &3.into()));
     for (group, scores) in [(red, good), (&report["objects"]["ball"], good), (blue, bad)] {
         close(&group["kld"], scores.kld);
         close(&group["sim"], scores.sim);
@@ -116,7 +116,7 @@ fn what_can_t_be_scored_is_named_with_its_reason_and_the_rest_is_scored() {
     assert!(black.0 == "red/ball/black_truth.png" && black.1.contains("zero everywhere"), "{black:?}");
     assert!(broken.0 == "red/ball/broken.png" && broken.1.contains("broken.png"), "{broken:?}");
     assert!(unknown.0 == "stir/spoon/a.png" && unknown.1.contains("does not know the action stir"), "{unknown:?}");
-    assert_eq!(report["overall"]["n"], 1);
+    assert_eq!(report["overall"]["items"], 1);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn a_weights_file_scores_as_its_bundle_does() {
     at(&["export", "w.safetensors", "--out", "bundle", "--parity", "1"]);
     let (weights, bundle) = (folder.report(&["w.safetensors", "set"], 0), folder.report(&["bundle", "set"], 0));
     assert_eq!(weights["overall"], bundle["overall"]);
-    assert_eq!(weights["overall"]["n"], 2);
+    assert_eq!(weights["overall"]["items"], 2);
 }
 
 #[test]

@@ -12,12 +12,12 @@ use super::data::{DatasetArguments, LIMITS};
 use crate::{
     config::ProviderChoice,
     contract::{Bundle, PresenceSource},
-    data::evaluation::{ClassMapper, Evaluation, Evaluator, Means, Scored},
+    data::evaluation::{ClassMapper, Evaluation, Evaluator, Scored},
     export::{
         bundle::{self, Settings, write_file},
         weights::Weights,
     },
-    metrics,
+    metrics::{self, Mean},
     perceive::{
         FrameError,
         infer::{InferSettings, Model},
@@ -164,11 +164,12 @@ fn heat(class_map: &Array2<f32>) -> anyhow::Result<Vec<u8>> {
 }
 
 fn rows(report: &Report<'_>) -> Vec<(&'static str, String)> {
-    let line = |means: &Means| {
-        let Means { n, kld, sim, nss, .. } = means;
-        format!("KLD {kld:.3}  SIM {sim:.3}  NSS {nss:.3}  ({n} pictures)")
+    let line = |mean: &Mean| {
+        let Mean { items, kld, sim, nss } = mean;
+        let nss = nss.map_or_else(|| "none".to_owned(), |nss| format!("{nss:.3}"));
+        format!("KLD {kld:.3}  SIM {sim:.3}  NSS {nss}  ({items} pictures)")
     };
-    let named = |(name, means): (&String, &Means)| format!("{}  {name}", line(means));
+    let named = |(name, mean): (&String, &Mean)| format!("{}  {name}", line(mean));
     let Evaluation { overall, affordances, objects, skipped } = report.evaluation;
     let mut rows = vec![
         ("model", format!("{} ({})", report.model.display(), report.model_id)),
@@ -179,9 +180,6 @@ fn rows(report: &Report<'_>) -> Vec<(&'static str, String)> {
     rows.extend(
         skipped.iter().map(|skipped| ("not scored", format!("{}: {}", skipped.picture.display(), skipped.reason))),
     );
-    if overall.without_nss > 0 {
-        rows.push(("no NSS", format!("{} heatmaps are the same everywhere", overall.without_nss)));
-    }
-    rows.push(("overall", line(overall)));
+    rows.push(("overall", overall.as_ref().map_or_else(|| "no picture could be scored".to_owned(), line)));
     rows
 }

@@ -18,8 +18,9 @@ use super::data::{LIMITS, look};
 use crate::{
     convert::ActionList,
     data::{Dataset, index::Source, leave_out},
+    metrics::Mean,
     train::{
-        run::{BEST, Device, Event, FeatureOrigin, Job, LAST, METRICS, Mean, Outcome, Plan, REPORT, WEIGHTS},
+        run::{BEST, Device, Event, FeatureOrigin, Job, LAST, METRICS, Outcome, Plan, REPORT, WEIGHTS},
         settings::{Assignment, Settings},
     },
 };

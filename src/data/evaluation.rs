@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Dataset, TestItem, truth};
 use crate::{
-    metrics::{MetricError, Protocol, Scores},
+    metrics::{Mean, MetricError, Protocol, Scores},
     perceive::{
         FrameError,
         decode::Limits,
@@ -43,30 +43,15 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Plain means over test pictures (every picture counts the same, as in published figures).
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Means {
-    /// Pictures scored.
-    pub n: usize,
-    /// Kullback-Leibler divergence; lower is better.
-    pub kld: f64,
-    /// Similarity; higher is better.
-    pub sim: f64,
-    /// Normalised scanpath saliency; higher is better. Over the pictures that have one; 0 where none has.
-    pub nss: f64,
-    /// Pictures without NSS, because their heatmap is the same everywhere.
-    pub without_nss: usize,
-}
-
 /// All scores.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Evaluation {
-    /// Of all pictures.
-    pub overall: Means,
+    /// Of all pictures; None where none could be scored.
+    pub overall: Option<Mean>,
     /// By affordance.
-    pub affordances: BTreeMap<String, Means>,
+    pub affordances: BTreeMap<String, Mean>,
     /// By object.
-    pub objects: BTreeMap<String, Means>,
+    pub objects: BTreeMap<String, Mean>,
     /// What could not be scored.
     pub skipped: Vec<Skipped>,
 }
@@ -115,23 +100,25 @@ impl Evaluator<'_> {
         mut seen: impl FnMut(&Scored<'_>) -> Result<(), E>,
         mut next: impl FnMut(),
     ) -> Result<Evaluation, E> {
-        let mut evaluation = Evaluation::default();
+        let (mut scored, mut skipped) = (Vec::new(), Vec::new());
         let dataset = self.dataset;
         for item in &dataset.test {
             let action = &dataset.affordances[item.label];
             match self.score(model, item, action) {
                 Ok((class_map, scores)) => {
-                    evaluation.add(action, &item.object, &scores);
+                    scored.push((item, scores));
                     seen(&Scored { item, class_map, scores })?;
                 }
                 Err(error) => {
-                    evaluation.skipped.push(Skipped { picture: item.picture.clone(), reason: error.to_string() });
+                    skipped.push(Skipped { picture: item.picture.clone(), reason: error.to_string() });
                 }
             }
             next();
         }
-        evaluation.finish();
-        Ok(evaluation)
+        let overall = Mean::of(scored.iter().map(|(_, scores)| scores));
+        let affordances = by_group(&scored, |item| &dataset.affordances[item.label]);
+        let objects = by_group(&scored, |item| &item.object);
+        Ok(Evaluation { overall, affordances, objects, skipped })
     }
 
     fn score(
@@ -150,35 +137,15 @@ impl Evaluator<'_> {
     }
 }
 
-impl Evaluation {
-    fn add(&mut self, action: &str, object: &str, scores: &Scores) {
-        self.overall.add(scores);
-        self.affordances.entry(action.to_owned()).or_default().add(scores);
-        self.objects.entry(object.to_owned()).or_default().add(scores);
+/// The means of the items that share a name.
+fn by_group<'a>(
+    scored: &[(&'a TestItem, Scores)],
+    name: impl Fn(&'a TestItem) -> &'a String,
+) -> BTreeMap<String, Mean> {
+    let mut groups: BTreeMap<&String, Vec<&Scores>> = BTreeMap::new();
+    for (item, scores) in scored {
+        groups.entry(name(item)).or_default().push(scores);
     }
-
-    fn finish(&mut self) {
-        let groups = self.affordances.values_mut().chain(self.objects.values_mut());
-        groups.chain([&mut self.overall]).for_each(Means::finish);
-    }
-}
-
-impl Means {
-    /// Sums up, until [`Self::finish`].
-    fn add(&mut self, scores: &Scores) {
-        self.n += 1;
-        self.kld += scores.kld;
-        self.sim += scores.sim;
-        match scores.nss {
-            Some(nss) => self.nss += nss,
-            None => self.without_nss += 1,
-        }
-    }
-
-    fn finish(&mut self) {
-        let count = |n: usize| n.max(1) as f64;
-        self.kld /= count(self.n);
-        self.sim /= count(self.n);
-        self.nss /= count(self.n - self.without_nss);
-    }
+    let mean = |(name, scores): (&String, Vec<&Scores>)| Some((name.clone(), Mean::of(scores.into_iter())?));
+    groups.into_iter().filter_map(mean).collect()
 }

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, path::Path};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{evaluate::Mean, learner::Learner, tensor_file};
+use super::{learner::Learner, tensor_file};
 use crate::{
     export::{
         layout,
         weights::{DESCRIPTION, Description},
     },
+    metrics::Mean,
     train::{TrainError, optimizer::Optimizer, settings::Settings, store::Kept},
 };
 

@@ -3,13 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use super::learner::Network;
 use crate::{
     data::{Dataset, truth},
-    metrics::{Protocol, Scores},
+    metrics::{Mean, Protocol, Scores},
     perceive::decode::Limits,
     train::{
         TrainError,
@@ -20,19 +19,6 @@ use crate::{
 /// Test items that go through the network at once.
 const AT_ONCE: usize = 16;
 
-/// Plain means over test items.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Mean {
-    /// Items.
-    pub items: usize,
-    /// Kullback-Leibler divergence; lower is better.
-    pub kld: f64,
-    /// Similarity; higher is better.
-    pub sim: f64,
-    /// Normalised scanpath saliency, over the items that have one; higher is better.
-    pub nss: Option<f64>,
-}
-
 /// How a test went.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
@@ -40,23 +26,6 @@ pub struct Evaluation {
     pub items: Vec<(usize, Scores)>,
     /// Items that can't be scored, and why.
     pub skipped: Vec<(usize, String)>,
-}
-
-impl Mean {
-    /// None of nothing.
-    pub fn of<'a>(scores: impl Iterator<Item = &'a Scores>) -> Option<Self> {
-        let (mut items, mut with_nss, mut sums) = (0, 0, [0.0; 3]);
-        for Scores { kld, sim, nss } in scores {
-            items += 1;
-            with_nss += usize::from(nss.is_some());
-            for (sum, value) in sums.iter_mut().zip([*kld, *sim, nss.unwrap_or(0.0)]) {
-                *sum += value;
-            }
-        }
-        let count = items as f64;
-        let nss = (with_nss > 0).then(|| sums[2] / with_nss as f64);
-        (items > 0).then(|| Self { items, kld: sums[0] / count, sim: sums[1] / count, nss })
-    }
 }
 
 impl Evaluation {

@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{evaluate::Mean, tensor_file::io_error};
-use crate::{export::bundle::write_file, train::TrainError};
+use super::tensor_file::io_error;
+use crate::{export::bundle::write_file, metrics::Mean, train::TrainError};
 
 const BEFORE: [&str; 3] = ["epoch", "step", "lr"];
 const AFTER: [&str; 5] = ["total", "test_items", "test_kld", "test_sim", "test_nss"];

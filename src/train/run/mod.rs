@@ -31,7 +31,7 @@ use sha2::{Digest, Sha256};
 pub use tch::Device;
 
 pub use checkpoint::State;
-pub use evaluate::{Evaluation, Mean, Test, evaluate};
+pub use evaluate::{Evaluation, Test, evaluate};
 pub use learner::Network;
 
 pub(super) use backbone_file::{PREFIX, backbone_of};

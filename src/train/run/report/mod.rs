@@ -7,10 +7,10 @@ use std::{fmt::Write, fs, path::Path};
 
 use super::{
     State,
-    evaluate::{Evaluation, Mean, Test},
+    evaluate::{Evaluation, Test},
     tensor_file::io_error,
 };
-use crate::{data::Dataset, export::bundle::write_file, train::TrainError};
+use crate::{data::Dataset, export::bundle::write_file, metrics::Mean, train::TrainError};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2430}\
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse}\
