@@ -20,7 +20,8 @@ test-node: setup ## Test all but training: Rust, ROS 2 round trips, colcon build
 	$(ENV) bash tests/colcon.sh
 
 test-train: setup setup-train ## Test the models and training on libtorch: against PyTorch, published numbers and exports
-	$(TRAIN_ENV) cargo test --locked --features train --lib --test train --test trainer
+	$(TRAIN_ENV) cargo test --locked --features train --lib --test train
+	$(TRAIN_ENV) cargo test --locked --features train --test trainer -- --test-threads=1 # why: see tests/trainer/main.rs
 
 lint: setup setup-train ## Check format and clippy, warnings denied
 	cargo fmt --check
