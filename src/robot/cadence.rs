@@ -1,8 +1,8 @@
 //! The rhythm in which frames arrive, and whether the next one is worth waiting for.
 //!
 //! When the loop is free, the newest frame may be nearly a camera period old and the next one about to arrive. Taking it
-//! at once publishes data of nearly that age; waiting the moment costs less than it gains in freshness, and keeps the age
-//! of what is published under one period plus one inference, transport included.
+//! at once publishes data of nearly that age; waiting the moment costs less than it gains in freshness. The aim is an age,
+//! transport included, under one period plus one inference; a camera that stalls for longer than it is waited for misses it.
 
 use std::time::{Duration, Instant};
 

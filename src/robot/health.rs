@@ -111,7 +111,7 @@ pub struct Summary {
     pub latency_ms: Percentiles,
     /// From stamp to publication [ms].
     pub age_ms: Percentiles,
-    /// The same less the frame's own `session.run` [ms]. The rule that the newest wins keeps it under one camera period.
+    /// The same less the frame's own `session.run` [ms]. The aim: under one camera period.
     pub age_beside_run_ms: Percentiles,
     /// Median of each stage [ms].
     pub stages_ms: StageMedians,
