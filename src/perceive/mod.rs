@@ -6,10 +6,13 @@
 //!   -> grasp: regions in source pixels -> overlay: a picture for people
 //! ```
 //!
+//! With a depth image and a calibration, `depth` makes metric grasps of regions.
+//!
 //! Pixel coordinates are continuous with (0, 0) at the *centre* of the top left pixel, x right, y down (the image
 //! plane of a REP-103 optical frame).
 
 pub mod decode;
+pub mod depth;
 mod encoding;
 pub mod frame;
 pub mod grasp;

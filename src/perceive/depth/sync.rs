@@ -1,0 +1,123 @@
+//! Which depth frame belongs to a picture. Pure: stamps in, decisions out; waiting is the caller's.
+
+use std::{collections::VecDeque, sync::Arc};
+
+/// Depth frames kept: at 30 Hz a tenth of a second, by which depth may run ahead of the picture.
+const KEPT: usize = 4;
+/// Offsets the median is taken of.
+const OFFSETS: usize = 31;
+/// Stamps that fall back by more than this are a bag or simulation that began anew [ns].
+const BEGAN_ANEW_NANOS: i64 = 1_000_000_000;
+
+/// Finds the depth frame nearest in time to a picture.
+///
+/// A picture is looked at for longer than [`KEPT`] depth frames last, so the nearest one to the picture at work is held
+/// beside them.
+#[derive(Debug)]
+pub struct DepthSync<T> {
+    kept: VecDeque<(i64, Arc<T>)>,
+    /// Stamp of the picture at work, and the nearest depth frame to it so far.
+    target: Option<i64>,
+    nearest: Option<(i64, Arc<T>)>,
+    /// Depth stamp minus picture stamp of the last pictures that had any [ns].
+    offsets: VecDeque<i64>,
+}
+
+/// What there is for the picture at work.
+#[derive(Debug)]
+pub enum Match<T> {
+    /// A depth frame within the slop.
+    Found(Arc<T>),
+    /// None yet, but it may still come: all depth frames so far are older than the picture.
+    NotYet,
+    /// None, and none will come: depth is past the picture's time already.
+    Unsynced,
+}
+
+impl<T> Default for DepthSync<T> {
+    fn default() -> Self {
+        Self { kept: VecDeque::new(), target: None, nearest: None, offsets: VecDeque::new() }
+    }
+}
+
+impl<T> DepthSync<T> {
+    /// A depth frame has come. All but the last few are let go.
+    pub fn push(&mut self, stamp_nanos: i64, frame: T) {
+        let newest = self.kept.back().map(|(stamp, _)| *stamp);
+        if newest.is_some_and(|newest| stamp_nanos < newest.saturating_sub(BEGAN_ANEW_NANOS)) {
+            self.clear();
+        }
+        let frame = Arc::new(frame);
+        self.consider(stamp_nanos, &frame);
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
+        }
+        self.kept.push_back((stamp_nanos, frame));
+    }
+
+    /// Work on a picture begins: its depth is held from now on.
+    pub fn aim(&mut self, stamp_nanos: i64) {
+        self.target = Some(stamp_nanos);
+        self.nearest = None;
+        for (stamp, frame) in std::mem::take(&mut self.kept) {
+            self.consider(stamp, &frame);
+            self.kept.push_back((stamp, frame));
+        }
+    }
+
+    /// What there is for the picture aimed at, no further than `slop_nanos` away from it.
+    pub fn look(&self, slop_nanos: i64) -> Match<T> {
+        let Some(target) = self.target else {
+            return Match::NotYet;
+        };
+        if let Some((stamp, frame)) = &self.nearest
+            && distance(*stamp, target) <= slop_nanos.unsigned_abs()
+        {
+            return Match::Found(Arc::clone(frame));
+        }
+        let is_past = self.kept.iter().any(|(stamp, _)| *stamp > target.saturating_add(slop_nanos));
+        if is_past { Match::Unsynced } else { Match::NotYet }
+    }
+
+    /// Work on the picture ends: its offset is noted, its depth let go.
+    pub fn done(&mut self) {
+        if let (Some(target), Some((stamp, _))) = (self.target.take(), self.nearest.take()) {
+            if self.offsets.len() == OFFSETS {
+                self.offsets.pop_front();
+            }
+            self.offsets.push_back(stamp.saturating_sub(target));
+        }
+    }
+
+    /// Has any depth frame come (since stamps began anew)?
+    pub fn has_frames(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Median over the last pictures of the nearest depth frame's stamp minus the picture's [ns]: positive where depth
+    /// is stamped later. None before the first.
+    pub fn median_offset_nanos(&self) -> Option<i64> {
+        let mut sorted: Vec<i64> = self.offsets.iter().copied().collect();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied()
+    }
+
+    /// Forgets all frames: stamps began anew, or the camera changed.
+    pub fn clear(&mut self) {
+        self.kept.clear();
+        self.nearest = None;
+        self.offsets.clear();
+    }
+
+    fn consider(&mut self, stamp: i64, frame: &Arc<T>) {
+        if let Some(target) = self.target
+            && self.nearest.as_ref().is_none_or(|(best, _)| distance(stamp, target) < distance(*best, target))
+        {
+            self.nearest = Some((stamp, Arc::clone(frame)));
+        }
+    }
+}
+
+fn distance(a: i64, b: i64) -> u64 {
+    a.abs_diff(b)
+}

@@ -1,0 +1,148 @@
+//! How wide and long the measured part of a region is, along lines through the contact point.
+
+use nalgebra::Vector3;
+
+use super::{
+    CameraModel,
+    patch::{Place, RegionPatch},
+};
+
+/// Where the lines lie beside the contact point [m]: half of them within a finger's width of 2 cm.
+const LINES_M: [f64; 5] = [0.0, -0.004, 0.004, -0.008, 0.008];
+/// Step along a line, in cells.
+const STEP: f64 = 0.25;
+/// Cells without depth that a line steps over.
+const LONGEST_GAP: f64 = 4.0;
+/// Longest way along a line, in cells: past every patch.
+const LONGEST: f64 = 4096.0;
+/// Samples for the length.
+const LENGTH_SAMPLES: usize = 1500;
+/// Standard deviation of a border that is known to a cell.
+const CELL_SIGMA: f64 = 0.289;
+
+/// The grasp's frame, at the contact point [m], in the optical frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Axes {
+    pub origin: Vector3<f64>,
+    /// The closing direction.
+    pub x: Vector3<f64>,
+    /// Across it, on the surface.
+    pub y: Vector3<f64>,
+}
+
+/// Extents [m].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Extent {
+    pub width: f64,
+    pub width_sigma: f64,
+    pub length: f64,
+}
+
+/// The surface in front of a camera.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ruler<'a> {
+    pub patch: &'a RegionPatch,
+    pub camera: &'a CameraModel,
+    /// Standard deviation of depth [m].
+    pub depth_sigma_m: f64,
+}
+
+/// One end of the surface along a line.
+struct End {
+    point: Vector3<f64>,
+    /// Standard deviation of its place along the line [m].
+    sigma: f64,
+}
+
+impl Ruler<'_> {
+    /// Width: between the ends of the surface along the closing direction, the median of lines within a finger's width
+    /// of the contact point. A line's ends are where the fingers will touch; what the region does further away does not
+    /// matter, and a rectangle around a whole oblong region would grow with each degree by which it is turned wrong.
+    ///
+    /// Ends of a rounded thing lie deeper than its middle: the distance between them counts, along and into the picture,
+    /// but not along y. Length: of the whole surface along y.
+    pub fn measure(&self, axes: &Axes) -> Option<Extent> {
+        let mut widths = Vec::with_capacity(LINES_M.len());
+        let mut variance: Option<f64> = None;
+        for offset in LINES_M {
+            let Some((width, sigma)) = self.line(axes, axes.origin + axes.y * offset) else {
+                continue;
+            };
+            widths.push(width);
+            variance = variance.or(Some(sigma * sigma));
+        }
+        widths.sort_unstable_by(f64::total_cmp);
+        let width = *widths.get(widths.len() / 2)?;
+        let scatter = widths.iter().map(|w| (w - width).powi(2)).sum::<f64>() / widths.len() as f64;
+        let width_sigma = (variance.unwrap_or_default() + scatter).sqrt();
+        Some(Extent { width, width_sigma, length: self.length(axes)? })
+    }
+
+    /// Width along x through a point near the surface, and its standard deviation.
+    fn line(&self, axes: &Axes, through: Vector3<f64>) -> Option<(f64, f64)> {
+        let start = self.camera.project(through.into())?;
+        // A millimetre gives the direction of the line in the picture.
+        let ahead = self.camera.project((through + axes.x * 1e-3).into())?;
+        let [dx, dy] = [ahead[0] - start[0], ahead[1] - start[1]];
+        let length = dx.hypot(dy);
+        if length.partial_cmp(&0.0) != Some(std::cmp::Ordering::Greater)
+            || !matches!(self.patch.at(start), Place::Surface(_))
+        {
+            return None;
+        }
+        let along = [dx / length, dy / length];
+        let a = self.end(start, along.map(|c| -c), axes)?;
+        let b = self.end(start, along, axes)?;
+        let chord = b.point - a.point;
+        let chord = chord - axes.y * chord.dot(&axes.y);
+        Some((chord.norm(), a.sigma.hypot(b.sigma)))
+    }
+
+    /// Follows the line to the last pixel of the surface.
+    fn end(&self, start: [f64; 2], along: [f64; 2], axes: &Axes) -> Option<End> {
+        let cell = self.patch.stride();
+        let place = |way: f64| [start[0] + along[0] * way * cell, start[1] + along[1] * way * cell];
+        let (mut last, mut way) = (0.0, 0.0);
+        let mut depths = [None; 3];
+        let mut gap_is_open = false;
+        while way < LONGEST && way - last <= LONGEST_GAP {
+            match self.patch.at(place(way)) {
+                Place::Surface(depth) => {
+                    if depths[0] != Some(depth) {
+                        depths = [Some(depth), depths[0], depths[1]];
+                    }
+                    (last, gap_is_open) = (way, false);
+                }
+                Place::Unknown => gap_is_open = true,
+                Place::Elsewhere => break,
+            }
+            way += STEP;
+        }
+        // Sorted, the middle one of up to three: one mixed pixel at the border does not matter.
+        let mut known: Vec<f32> = depths.iter().flatten().copied().collect();
+        known.sort_unstable_by(f32::total_cmp);
+        let depth = f64::from(*known.get((known.len().max(1) - 1) / 2)?);
+        // The border lies within a step after the last place inside.
+        let ray = Vector3::from(self.camera.ray(place(last + STEP / 2.0))?);
+        let pixel_m = cell * depth / self.camera.focal_px();
+        // Where depth is missing up to the region's border, the surface may end anywhere in it.
+        let gap = if gap_is_open { CELL_SIGMA * (way - last) } else { 0.0 };
+        let from_depth = self.depth_sigma_m * ray.dot(&axes.x).abs();
+        Some(End { point: ray * depth, sigma: from_depth.hypot((CELL_SIGMA + gap) * pixel_m) })
+    }
+
+    fn length(&self, axes: &Axes) -> Option<f64> {
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut footprint = 0.0_f64;
+        for (pixel, depth) in self.patch.whole_surface(LENGTH_SAMPLES) {
+            let Some(ray) = self.camera.ray(pixel) else {
+                continue;
+            };
+            let along = (Vector3::from(ray) * depth - axes.origin).dot(&axes.y);
+            (low, high) = (low.min(along), high.max(along));
+            footprint = footprint.max(self.patch.stride() * depth / self.camera.focal_px());
+        }
+        // From pixel centres to pixel borders.
+        (high >= low).then(|| high - low + footprint)
+    }
+}
