@@ -27,7 +27,9 @@ pub enum DepthError {
         depth: Size,
     },
     /// Not registered to the picture: another camera's.
-    #[error("depth image: expected frame_id {picture:?} as the picture (depth must be registered to it), found {depth:?}")]
+    #[error(
+        "depth image: expected frame_id {picture:?} as the picture (depth must be registered to it), found {depth:?}"
+    )]
     Frame {
         /// The picture's frame.
         picture: String,
@@ -35,7 +37,9 @@ pub enum DepthError {
         depth: String,
     },
     /// Metres that are none.
-    #[error("depth image: 32FC1 holds metres, and half of its values exceed {median_m:.0}: this looks like millimetres")]
+    #[error(
+        "depth image: 32FC1 holds metres, and half of its values exceed {median_m:.0}: this looks like millimetres"
+    )]
     LooksLikeMillimetres {
         /// Median of the valid pixels, read as metres.
         median_m: f32,
@@ -58,7 +62,9 @@ pub enum CalibrationError {
     #[error("no camera_info has arrived")]
     Missing,
     /// The driver says "uncalibrated", or writes nonsense.
-    #[error("camera_info: {matrix} says that the camera is uncalibrated: focal lengths {fx} and {fy}, centre {cx}, {cy}")]
+    #[error(
+        "camera_info: {matrix} says that the camera is uncalibrated: focal lengths {fx} and {fy}, centre {cx}, {cy}"
+    )]
     Uncalibrated {
         /// "K" or "P".
         matrix: &'static str,

@@ -86,8 +86,7 @@ impl<'a> DepthImage<'a> {
             return Err(FrameError::StrideZero { encoding, width, height, expected_bytes, found_bytes }.into());
         }
         if found_bytes < expected_bytes {
-            let error =
-                FrameError::DataTooShort { encoding, width, height, stride_bytes, expected_bytes, found_bytes };
+            let error = FrameError::DataTooShort { encoding, width, height, stride_bytes, expected_bytes, found_bytes };
             return Err(error.into());
         }
         // The stride fits usize: it is at most the length of the data.

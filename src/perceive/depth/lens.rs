@@ -186,7 +186,8 @@ fn undo_equidistant(k: &[f64; 4], seen: [f64; 2]) -> Option<[f64; 2]> {
                 *(if equidistant(k, middle).0 < radius { &mut low } else { &mut high }) = middle;
             }
             let scale = high.tan() / radius;
-            return ((equidistant(k, high).0 - radius).abs() <= TOLERANCE).then_some([seen[0] * scale, seen[1] * scale]);
+            return ((equidistant(k, high).0 - radius).abs() <= TOLERANCE)
+                .then_some([seen[0] * scale, seen[1] * scale]);
         }
         // The picture turns back: further out there is no first place. NaN ends here too.
         if rate.is_nan() || rate <= 0.0 {

@@ -112,6 +112,12 @@ impl RegionPatch {
         let sizeable = self.parts.iter().enumerate().filter(|(_, part)| part.cells >= fewest);
         let (chosen, part) = sizeable.min_by(|(_, a), (_, b)| mean(a).total_cmp(&mean(b)))?;
         self.chosen = chosen as u32;
+        // What is no part is noise: depth there is unknown, and parts nothing.
+        for label in self.labels.iter_mut().filter(|label| **label < UNSEEN) {
+            if self.parts.get(*label as usize).is_some_and(|part| part.cells < FOREGROUND_CELLS) {
+                *label = EMPTY;
+            }
+        }
         let edge_cells = FOREGROUND_CELLS.max((EDGE_SHARE * coverage.cells as f64).ceil() as usize);
         let another = self.parts.iter().enumerate().any(|(index, part)| index != chosen && part.cells >= edge_cells);
         Some(Foreground { cells: part.cells, has_edge: another || coverage.far >= edge_cells })

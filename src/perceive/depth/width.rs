@@ -11,8 +11,8 @@ use super::{
 const LINES_M: [f64; 5] = [0.0, -0.004, 0.004, -0.008, 0.008];
 /// Step along a line, in cells.
 const STEP: f64 = 0.25;
-/// Cells without depth that a line steps over.
-const LONGEST_GAP: f64 = 4.0;
+/// Cells without depth that a line steps over. Where a third of all pixels has none, eight in a row are rare.
+const LONGEST_GAP: f64 = 8.0;
 /// Longest way along a line, in cells: past every patch.
 const LONGEST: f64 = 4096.0;
 /// Samples for the length.

@@ -1,0 +1,101 @@
+//! Which depth frame goes with a picture.
+
+use looptrans_ros::perceive::depth::{DepthSync, Match};
+use proptest::prelude::*;
+
+const MS: i64 = 1_000_000;
+const SLOP: i64 = 20 * MS;
+const T: i64 = 1_000_000 * MS;
+
+fn found(sync: &DepthSync<i64>) -> Option<i64> {
+    match sync.look(SLOP) {
+        Match::Found(frame) => Some(*frame),
+        Match::NotYet | Match::Unsynced => None,
+    }
+}
+
+fn with(offsets_ms: &[i64]) -> DepthSync<i64> {
+    let mut sync = DepthSync::default();
+    offsets_ms.iter().for_each(|offset| sync.push(T + offset * MS, *offset));
+    sync
+}
+
+#[test]
+fn the_nearest_within_the_slop_is_taken() {
+    let mut sync = with(&[-66, -33, 1, 34]);
+    sync.aim(T);
+    assert_eq!(found(&sync), Some(1));
+    sync.push(T, 0);
+    assert_eq!(found(&sync), Some(0), "a nearer one");
+    let mut sync = with(&[-21, -20]);
+    sync.aim(T);
+    assert_eq!(found(&sync), Some(-20), "the slop itself counts");
+}
+
+#[test]
+fn older_depth_may_be_followed_by_the_right_one_and_newer_may_not() {
+    let mut sync = with(&[]);
+    sync.aim(T);
+    assert!(matches!(sync.look(SLOP), Match::NotYet));
+    sync.push(T - 50 * MS, -50);
+    assert!(matches!(sync.look(SLOP), Match::NotYet));
+    sync.push(T + 21 * MS, 21);
+    assert!(matches!(sync.look(SLOP), Match::Unsynced));
+}
+
+#[test]
+fn the_picture_s_depth_is_held_while_others_pass() {
+    let mut sync = with(&[0]);
+    sync.aim(T);
+    (1..100).for_each(|n| sync.push(T + n * 33 * MS, n * 33));
+    assert_eq!(found(&sync), Some(0));
+    sync.done();
+    sync.aim(T);
+    assert!(matches!(sync.look(SLOP), Match::Unsynced), "let go with the picture");
+}
+
+#[test]
+fn the_median_offset_says_how_far_depth_is() {
+    let mut sync = DepthSync::default();
+    assert_eq!(sync.median_offset_nanos(), None);
+    for n in 0..50 {
+        let picture = T + n * 1000 * MS;
+        sync.aim(picture);
+        sync.push(picture + if n % 10 == 9 { 900 } else { 200 } * MS, n);
+        sync.done();
+    }
+    assert_eq!(sync.median_offset_nanos(), Some(200 * MS));
+}
+
+#[test]
+fn stamps_that_begin_anew_are_followed() {
+    let mut sync = with(&[0, 33, 66]);
+    let again = T - 5_000 * MS;
+    sync.aim(again);
+    assert!(matches!(sync.look(SLOP), Match::Unsynced));
+    sync.push(again + MS, 7);
+    assert_eq!(found(&sync), Some(7));
+    // A small step back is a frame out of order, not a new beginning.
+    sync.push(again - 10 * MS, 8);
+    assert_eq!(found(&sync), Some(7));
+}
+
+proptest! {
+    #[test]
+    fn a_match_is_never_further_than_the_slop(
+        stamps in proptest::collection::vec(prop_oneof![-100..100_i64, any::<i64>()], 0..20),
+        target in prop_oneof![-100..100_i64, any::<i64>()],
+        slop in 0..50_i64,
+    ) {
+        let mut sync = DepthSync::default();
+        sync.aim(target);
+        for stamp in stamps {
+            sync.push(stamp, stamp);
+            if let Match::Found(stamp) = sync.look(slop) {
+                prop_assert!(stamp.abs_diff(target) <= slop.unsigned_abs());
+            }
+        }
+        sync.done();
+        let _ = sync.median_offset_nanos();
+    }
+}
