@@ -20,14 +20,15 @@ use std::{
 };
 
 use looptrans_ros::{
-    config::{HeatmapEncoding, HeatmapSize, StampPolicy},
+    config::{NodeSettings, StampPolicy},
     perceive::{
         Frame, FrameError, Pixels, Stamp,
         pipeline::{Perception, Pipeline, PipelineSettings, Wanted},
     },
-    robot::{self, AdmissionSettings, Counts, Health, Incoming, Intake, PublishError, PublishFacts, Sink, Summary},
+    robot::{self, Counts, Health, Incoming, Intake, PublishError, PublishFacts, Sink, Summary},
 };
 use models::colours_model;
+use tokio::sync::watch;
 
 /// The ROS time at which every test begins.
 const START_SECONDS: i32 = 1_000;
@@ -93,6 +94,8 @@ struct Notebook {
 }
 
 impl Sink for Notebook {
+    fn apply(&mut self, _: &NodeSettings) {}
+
     fn wanted(&mut self) -> Wanted {
         Wanted { heatmaps: true, ..Wanted::default() }
     }
@@ -120,29 +123,19 @@ struct Rig {
     clock_nanos: Arc<AtomicI64>,
     results: mpsc::Receiver<Published>,
     thread: thread::JoinHandle<Summary>,
+    settings: watch::Sender<Arc<NodeSettings>>,
 }
 
-fn admission() -> AdmissionSettings {
-    AdmissionSettings { stamp_policy: StampPolicy::Reject, max_input_age: None, max_rate_hz: None }
+fn settings() -> NodeSettings {
+    NodeSettings { max_input_age: None, max_image_pixels: 1_000_000, ..NodeSettings::defaults() }
 }
 
 fn pipeline() -> Pipeline {
-    let settings = PipelineSettings {
-        affordances: Vec::new(),
-        heat_threshold: None,
-        min_region_score: 0.3,
-        min_region_area: 0.0005,
-        max_regions: 16,
-        max_contour_points: 64,
-        max_image_pixels: 1_000_000,
-        heatmap_size: HeatmapSize::Source,
-        heatmap_encoding: HeatmapEncoding::Mono8,
-        overlay_alpha: 0.5,
-    };
-    Pipeline::new(colours_model(), settings).unwrap()
+    Pipeline::new(colours_model(), PipelineSettings::from(&settings())).unwrap()
 }
 
-fn start(settings: AdmissionSettings, fails: bool) -> Rig {
+fn start(settings: NodeSettings, fails: bool) -> Rig {
+    let (settings, in_force) = watch::channel(Arc::new(settings));
     let intake = Arc::new(Intake::new(Arc::new(Health::default())));
     let clock_nanos = Arc::new(AtomicI64::new(i64::from(START_SECONDS) * 1_000_000_000));
     let (sender, results) = mpsc::channel();
@@ -150,10 +143,10 @@ fn start(settings: AdmissionSettings, fails: bool) -> Rig {
         let (intake, clock) = (intake.clone(), clock_nanos.clone());
         move || {
             let mut sink = Notebook { results: sender, fails };
-            robot::run(&intake, &mut pipeline(), &mut sink, settings, &|| clock.load(Ordering::Relaxed))
+            robot::run(&intake, &mut pipeline(), &mut sink, in_force, &|| clock.load(Ordering::Relaxed))
         }
     });
-    Rig { intake, clock_nanos, results, thread }
+    Rig { intake, clock_nanos, results, thread, settings }
 }
 
 impl Rig {
@@ -189,7 +182,7 @@ impl Rig {
 
 #[test]
 fn a_frame_is_seen_and_published_with_its_own_stamp() {
-    let rig = start(admission(), false);
+    let rig = start(settings(), false);
     rig.clock_nanos.fetch_add(250_000_000, Ordering::Relaxed);
     rig.one(red(100));
     let (published, summary) = rig.stop();
@@ -201,7 +194,7 @@ fn a_frame_is_seen_and_published_with_its_own_stamp() {
 
 #[test]
 fn every_bad_frame_is_counted_under_its_reason_and_the_next_one_is_processed() {
-    let rig = start(admission(), false);
+    let rig = start(settings(), false);
     rig.one(Message { readable: false, ..red(1) });
     rig.one(Message { stride_bytes: 1, ..red(2) });
     rig.one(Message { data: Vec::new(), ..red(3) });
@@ -220,7 +213,7 @@ fn every_bad_frame_is_counted_under_its_reason_and_the_next_one_is_processed() {
 #[test]
 fn a_frame_that_is_too_old_is_never_processed() {
     let limit = Some(Duration::from_millis(500));
-    let rig = start(AdmissionSettings { max_input_age: limit, ..admission() }, false);
+    let rig = start(NodeSettings { max_input_age: limit, ..settings() }, false);
     rig.clock_nanos.fetch_add(600_000_000, Ordering::Relaxed);
     rig.one(red(99));
     rig.one(red(100));
@@ -232,7 +225,7 @@ fn a_frame_that_is_too_old_is_never_processed() {
 
 #[test]
 fn a_restamped_frame_is_published_with_the_time_of_reception() {
-    let rig = start(AdmissionSettings { stamp_policy: StampPolicy::Restamp, ..admission() }, false);
+    let rig = start(NodeSettings { stamp_policy: StampPolicy::Restamp, ..settings() }, false);
     rig.clock_nanos.fetch_add(2_000_000_000, Ordering::Relaxed);
     let received = Instant::now();
     rig.one(Message { stamp: Stamp::default(), received, ..red(0) });
@@ -245,7 +238,7 @@ fn a_restamped_frame_is_published_with_the_time_of_reception() {
 
 #[test]
 fn while_a_frame_is_at_work_only_the_newest_waits() {
-    let rig = start(admission(), false);
+    let rig = start(settings(), false);
     for millis in 0..200 {
         rig.intake.offer(red(millis));
     }
@@ -263,7 +256,7 @@ fn while_a_frame_is_at_work_only_the_newest_waits() {
 
 #[test]
 fn a_model_that_fails_three_times_in_a_row_counts_as_broken_until_it_works() {
-    let rig = start(admission(), false);
+    let rig = start(settings(), false);
     let broken = |rig: &Rig| rig.intake.health().snapshot(Instant::now()).inference_broken;
     for millis in 0..3 {
         assert!(!broken(&rig), "{millis}");
@@ -280,7 +273,7 @@ fn a_model_that_fails_three_times_in_a_row_counts_as_broken_until_it_works() {
 
 #[test]
 fn a_sink_that_fails_costs_the_frame_and_not_the_loop() {
-    let rig = start(admission(), true);
+    let rig = start(settings(), true);
     rig.one(red(1));
     rig.one(red(2));
     let trouble = rig.intake.health().snapshot(Instant::now()).last_trouble.unwrap();
@@ -291,13 +284,13 @@ fn a_sink_that_fails_costs_the_frame_and_not_the_loop() {
 
 #[test]
 fn a_stop_ends_a_loop_to_which_no_frame_comes() {
-    let (published, summary) = start(admission(), false).stop();
+    let (published, summary) = start(settings(), false).stop();
     assert_eq!((published.len(), summary.counts), (0, Counts::default()));
 }
 
 #[test]
 fn stamps_that_go_back_are_processed() {
-    let rig = start(admission(), false);
+    let rig = start(settings(), false);
     for millis in [500, 600, 100, 200] {
         rig.one(red(millis));
     }
@@ -306,7 +299,7 @@ fn stamps_that_go_back_are_processed() {
 
 #[test]
 fn the_summary_is_one_json_object() {
-    let rig = start(admission(), false);
+    let rig = start(settings(), false);
     rig.one(red(1));
     rig.one(Message { readable: false, ..red(2) });
     let json = serde_json::to_value(rig.stop().1).unwrap();
@@ -318,4 +311,18 @@ fn the_summary_is_one_json_object() {
     for number in [&json["latency_ms"]["p50"], &json["age_beside_run_ms"]["p99"], &json["stages_ms"]["run"]] {
         assert!(number.is_f64(), "{json}");
     }
+}
+
+#[test]
+fn a_change_of_settings_takes_effect_with_the_next_frame() {
+    let rig = start(settings(), false);
+    rig.one(red(100));
+    rig.settings.send(Arc::new(NodeSettings { affordances: vec!["blue".to_owned()], ..settings() })).unwrap();
+    rig.one(red(101));
+    // A model that lacks what is asked for keeps what it had.
+    rig.settings.send(Arc::new(NodeSettings { affordances: vec!["reed".to_owned()], ..settings() })).unwrap();
+    rig.one(red(102));
+    let (published, _) = rig.stop();
+    let best: Vec<&str> = published.iter().map(|result| result.best.as_str()).collect();
+    assert_eq!(best, ["red", "blue", "blue"]);
 }

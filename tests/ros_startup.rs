@@ -44,7 +44,6 @@ fn wrong_parameters_are_refused_with_name_expected_and_found() {
         ("max_rate", json!(10), "10.0"),
         ("min_region_score", json!(1.5), "1.5"),
         ("execution_provider", json!("gpu"), "cuda"),
-        ("affordances", json!(["red", "reed"]), "reed"),
     ] {
         let line = refusal(name, &start_with(&node::parameters(json!({name: value}))));
         assert!(line.contains(name) && line.contains(expected), "{line}");
@@ -86,16 +85,36 @@ fn an_environment_that_rcl_refuses_is_one_line_too() {
     assert!(last.starts_with("affordance_node: ROS 2: cannot start") && last.contains("ROS_DOMAIN_ID"), "{last}");
 }
 
+/// The node's one line about a configure that failed; the process stays, unconfigured, and ends cleanly when told to.
+fn not_configured(mut command: Command, parameters: &Value) -> String {
+    let params = node::params_file(parameters);
+    command.args(["--ros-args", "--params-file"]).arg(params.path());
+    let mut node = Node::spawn(command);
+    let line = node.logged("configuring failed: ");
+    assert!(line.contains("[ERROR]"), "{line}");
+    let ended = node.stop("TERM");
+    assert_eq!((ended.status.code(), ended.stdout.as_str()), (Some(0), ""), "{}", ended.stderr);
+    let errors = ended.stderr.lines().filter(|line| line.contains("[ERROR]")).count();
+    assert!(errors == 1 && !ended.stderr.contains("panicked"), "one line, not\n{}", ended.stderr);
+    line
+}
+
+fn plain_command(domain: &Domain) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_affordance_node"));
+    domain.apply(&mut command);
+    command
+}
+
 #[test]
-fn a_bundle_that_is_missing_or_damaged_is_refused_with_file_expected_and_found() {
+fn a_bundle_that_is_missing_or_damaged_leaves_the_node_unconfigured_with_file_expected_and_found() {
+    let domain = Domain::claim();
     let damaged = |change: &dyn Fn(&std::path::Path)| {
         let folder = tempfile::tempdir().unwrap();
         for file in [MODEL_FILE, CONTRACT_FILE] {
             fs::copy(ros_support::model().join(file), folder.path().join(file)).unwrap();
         }
         change(folder.path());
-        let ended = start_with(&node::parameters(json!({"model": folder.path()})));
-        refusal("bundle", &ended)
+        not_configured(plain_command(&domain), &node::parameters(json!({"model": folder.path()})))
     };
     let line = damaged(&|folder| fs::remove_file(folder.join(CONTRACT_FILE)).unwrap());
     assert!(line.contains(CONTRACT_FILE) && line.contains("No such file"), "{line}");
@@ -105,15 +124,15 @@ fn a_bundle_that_is_missing_or_damaged_is_refused_with_file_expected_and_found()
     assert!(line.contains("0 bytes"), "{line}");
     let line = damaged(&|folder| fs::write(folder.join(MODEL_FILE), b"not a model").unwrap());
     assert!(line.contains("sha256") && line.contains("expected") && line.contains("found"), "{line}");
-
-    let ended = start_with(&node::parameters(json!({"model": "/no/such/bundle"})));
-    assert!(refusal("no bundle", &ended).contains("/no/such/bundle"));
+    let line = not_configured(plain_command(&domain), &node::parameters(json!({"model": "/no/such/bundle"})));
+    assert!(line.contains("/no/such/bundle"), "{line}");
+    let line = not_configured(plain_command(&domain), &node::parameters(json!({"affordances": ["red", "reed"]})));
+    assert!(line.contains("reed") && line.contains("did you mean red?"), "{line}");
 
     // A wrong library is the user's environment, not the bundle.
-    let params = node::params_file(&node::parameters(json!({})));
-    let mut command = node::command(&Domain::claim(), params.path(), &[]);
+    let mut command = plain_command(&domain);
     command.env("ORT_DYLIB_PATH", "/no/such/libonnxruntime.so");
-    let line = refusal("no library", &node::run_to_end(command));
+    let line = not_configured(command, &node::parameters(json!({})));
     assert!(line.contains("/no/such/libonnxruntime.so") && line.contains("ORT_DYLIB_PATH"), "{line}");
 }
 
@@ -121,10 +140,9 @@ fn a_bundle_that_is_missing_or_damaged_is_refused_with_file_expected_and_found()
 fn without_a_model_the_line_says_where_one_was_looked_for() {
     let mut parameters = node::parameters(json!({}));
     parameters.as_object_mut().unwrap().remove("model");
-    let params = node::params_file(&parameters);
-    let mut command = node::command(&Domain::claim(), params.path(), &[]);
+    let mut command = plain_command(&Domain::claim());
     command.env("AMENT_PREFIX_PATH", "/no/such/prefix");
-    let line = refusal("no model", &node::run_to_end(command));
+    let line = not_configured(command, &parameters);
     assert!(line.contains("parameter model") && line.contains("/no/such/prefix"), "{line}");
 }
 

@@ -11,6 +11,8 @@ use super::{
 pub struct Parameter {
     /// Its name.
     pub name: &'static str,
+    /// May it be changed while the node runs?
+    pub live: bool,
     /// What it does, with its unit. One or more sentences.
     pub description: &'static str,
     /// Its type, default and range, and the setting it becomes.
@@ -123,6 +125,7 @@ fn choose<T>(setting: &mut T, chosen: Option<T>) {
 pub static PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "model",
+        live: false,
         description: "Folder of the model bundle (model.onnx and model.yaml).",
         kind: Kind::Text {
             empty: "the default bundle installed with the package",
@@ -131,11 +134,13 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "affordances",
+        live: true,
         description: "The actions to look for, by the model's own names.",
         kind: Kind::Names { empty: "all of the model's", set: |s, names| s.affordances = names.to_vec() },
     },
     Parameter {
         name: "execution_provider",
+        live: false,
         description: "The hardware that computes. auto takes the fastest that can be had.",
         kind: Kind::Choice {
             default: "auto",
@@ -145,38 +150,45 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "allow_fallback",
+        live: false,
         description: "May the CPU serve when execution_provider can't be had? If false the node refuses to start instead; so \
                       it does with auto, where the library has a GPU provider and none works.",
         kind: Kind::Bool { default: true, set: |s, on| s.allow_fallback = on },
     },
     Parameter {
         name: "device_id",
+        live: false,
         description: "Which of several GPUs.",
         kind: Kind::Integer { default: 0, range: (0, 15), set: |s, n| s.device_id = n },
     },
     Parameter {
         name: "intra_op_threads",
+        live: false,
         description: "CPU threads for one operator of the model; 0 = all cores.",
         kind: Kind::Integer { default: 0, range: (0, 256), set: |s, n| s.intra_op_threads = n },
     },
     Parameter {
         name: "thread_spinning",
+        live: false,
         description: "May the model's CPU threads spin while they wait for work? Somewhat faster, but the rest of the robot \
                       loses those cores.",
         kind: Kind::Bool { default: false, set: |s, on| s.thread_spinning = on },
     },
     Parameter {
         name: "cpu_memory_arena",
+        live: false,
         description: "Keep the model's working memory from frame to frame. false: taken anew and given back each time.",
         kind: Kind::Bool { default: true, set: |s, on| s.cpu_memory_arena = on },
     },
     Parameter {
         name: "gpu_memory_limit",
+        live: false,
         description: "GPU memory that the model's arena may take [MiB]; 0 = unlimited.",
         kind: Kind::Integer { default: 0, range: (0, 1_048_576), set: |s, n| s.gpu_memory_limit_mib = n },
     },
     Parameter {
         name: "cuda_conv_search",
+        live: false,
         description: "How CUDA chooses the algorithm of a convolution: exhaustive tries them all at start, heuristic asks \
                       cuDNN, default takes one that needs little memory.",
         kind: Kind::Choice {
@@ -187,32 +199,38 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "cuda_tf32",
+        live: false,
         description: "Let CUDA round float32 factors to 10 bits (TensorFloat-32): faster, less exact. TensorRT decides for \
                       itself.",
         kind: Kind::Bool { default: false, set: |s, on| s.cuda_tf32 = on },
     },
     Parameter {
         name: "cuda_graph",
+        live: false,
         description: "Record the GPU's work once and replay it for every frame. Needs a model that runs on the GPU wholly.",
         kind: Kind::Bool { default: false, set: |s, on| s.cuda_graph = on },
     },
     Parameter {
         name: "tensorrt_fp16",
+        live: false,
         description: "Let TensorRT compute in half precision where it finds that faster. Normalisation stays in float32.",
         kind: Kind::Bool { default: false, set: |s, on| s.tensorrt_fp16 = on },
     },
     Parameter {
         name: "tensorrt_workspace_limit",
+        live: false,
         description: "GPU memory that TensorRT may use while it builds its engine [MiB]; 0 = its own default.",
         kind: Kind::Integer { default: 0, range: (0, 1_048_576), set: |s, n| s.tensorrt_workspace_limit_mib = n },
     },
     Parameter {
         name: "tensorrt_builder_level",
+        live: false,
         description: "How thoroughly TensorRT searches for a fast engine, from 0 to 5; 3 is its own default.",
         kind: Kind::Integer { default: 3, range: (0, 5), set: |s, n| s.tensorrt_builder_level = n },
     },
     Parameter {
         name: "cache_dir",
+        live: false,
         description: "Folder for TensorRT engines, which take minutes to build. Never inside a bundle.",
         kind: Kind::Text {
             empty: "looptrans_ros in $XDG_CACHE_HOME or ~/.cache",
@@ -221,6 +239,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "max_rate",
+        live: true,
         description: "Frames per second at most, on average [Hz]; 0 = unlimited.",
         kind: Kind::Double {
             default: value(0.0),
@@ -230,6 +249,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "max_input_age",
+        live: true,
         description: "Frames whose stamp is older than this are dropped [s]; 0 = never.",
         kind: Kind::Double {
             default: value(0.5),
@@ -239,6 +259,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "input_timeout",
+        live: true,
         description: "When no frame could be processed for this long, the node says why [s].",
         kind: Kind::Double {
             default: value(2.0),
@@ -248,6 +269,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "stamp_policy",
+        live: false,
         description: "Frames with a zero, negative or future stamp: reject them, accept them as they are, or restamp them \
                       with the time of reception.",
         kind: Kind::Choice {
@@ -258,6 +280,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "image_transport",
+        live: false,
         description: "raw subscribes to image (sensor_msgs/Image), compressed to image/compressed \
                       (sensor_msgs/CompressedImage: JPEG, PNG).",
         kind: Kind::Choice {
@@ -268,6 +291,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "input_reliability",
+        live: false,
         description: "Reliability asked of cameras. best_effort matches all of them.",
         kind: Kind::Choice {
             default: "best_effort",
@@ -277,6 +301,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "output_reliability",
+        live: false,
         description: "Reliability offered to subscribers. reliable matches all of them.",
         kind: Kind::Choice {
             default: "reliable",
@@ -286,6 +311,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "heat_threshold",
+        live: true,
         description: "Heat from which a pixel belongs to a region.",
         kind: Kind::Double {
             default: DoubleDefault::Unset { meaning: "the model's own", example: 0.5 },
@@ -295,6 +321,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "min_region_score",
+        live: true,
         description: "Regions below this score are not reported. Score = mean heat in the region times presence of the \
                       action in the picture.",
         kind: Kind::Double {
@@ -305,6 +332,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "min_region_area",
+        live: true,
         description: "Regions smaller than this fraction of the image are not reported.",
         kind: Kind::Double {
             default: value(0.0005),
@@ -314,16 +342,19 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "max_regions",
+        live: true,
         description: "The most regions of one frame, the best by score.",
         kind: Kind::Integer { default: 16, range: (1, 256), set: |s, n| s.max_regions = n },
     },
     Parameter {
         name: "max_contour_points",
+        live: true,
         description: "The most points of one region's contour.",
         kind: Kind::Integer { default: 64, range: (4, 1024), set: |s, n| s.max_contour_points = n },
     },
     Parameter {
         name: "heatmap_encoding",
+        live: true,
         description: "Encoding of ~/heatmap and ~/heatmaps. mono8: 255 = 1.0; 32FC1: the number itself.",
         kind: Kind::Choice {
             default: "mono8",
@@ -333,6 +364,7 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "heatmap_size",
+        live: true,
         description: "Size of ~/heatmap and ~/heatmaps: the source image's or the network's input.",
         kind: Kind::Choice {
             default: "source",
@@ -342,21 +374,31 @@ pub static PARAMETERS: &[Parameter] = &[
     },
     Parameter {
         name: "overlay_alpha",
+        live: true,
         description: "How much of ~/overlay is heat; the rest is the camera image.",
         kind: Kind::Double { default: value(0.5), range: (0.0, 1.0), set: |s, alpha| s.overlay_alpha = alpha as f32 },
     },
     Parameter {
         name: "overlay_jpeg_quality",
+        live: true,
         description: "JPEG quality of ~/overlay/compressed.",
         kind: Kind::Integer { default: 80, range: (1, 100), set: |s, n| s.overlay_jpeg_quality = n as u8 },
     },
     Parameter {
         name: "max_image_pixels",
+        live: false,
         description: "Larger images are rejected before any memory is taken for them [px]. The default is 8K (7680 x 4320).",
         kind: Kind::Integer { default: 33_177_600, range: (1, 268_435_456), set: |s, n| s.max_image_pixels = n },
     },
     Parameter {
+        name: "autostart",
+        live: false,
+        description: "Configure and activate the node as it starts. false: a lifecycle manager does both.",
+        kind: Kind::Bool { default: true, set: |s, on| s.autostart = on },
+    },
+    Parameter {
         name: "use_sim_time",
+        live: false,
         description: "Take the time from /clock (simulation, bags).",
         kind: Kind::Bool { default: false, set: |s, on| s.use_sim_time = on },
     },

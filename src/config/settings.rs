@@ -83,6 +83,8 @@ pub struct NodeSettings {
     pub overlay_jpeg_quality: u8,
     /// Larger images are rejected before anything is allocated.
     pub max_image_pixels: u32,
+    /// Does the node configure and activate itself?
+    pub autostart: bool,
     /// Time comes from /clock.
     pub use_sim_time: bool,
 }

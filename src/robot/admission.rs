@@ -86,6 +86,14 @@ impl Admission {
         Self { settings, last: None, due: None }
     }
 
+    /// Takes other settings, from the next frame on.
+    pub fn apply(&mut self, settings: AdmissionSettings) {
+        if settings.max_rate_hz != self.settings.max_rate_hz {
+            self.due = None;
+        }
+        self.settings = settings;
+    }
+
     /// Decides on a frame. A frame that is to be processed is remembered.
     pub fn decide(&mut self, times: &FrameTimes) -> Verdict {
         if times.ros_now_nanos <= 0 {

@@ -144,6 +144,15 @@ impl Health {
         }
     }
 
+    /// The node begins to look for frames (again): a silence counts from now on.
+    pub fn resumed(&self, now: Instant) {
+        let mut inner = self.lock();
+        inner.started = now;
+        inner.last_processed = None;
+        inner.counts_when_processed = inner.counts.clone();
+        inner.last_trouble = None;
+    }
+
     /// A frame arrived.
     pub(crate) fn arrived(&self, now: Instant) {
         let mut inner = self.lock();

@@ -13,6 +13,7 @@ mod admission;
 mod cadence;
 mod health;
 mod intake;
+pub mod lifecycle;
 mod log_limit;
 mod mailbox;
 #[cfg(feature = "onnx")]

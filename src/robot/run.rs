@@ -1,16 +1,23 @@
 //! The loop: takes the newest frame, decides, perceives, publishes, counts. Blocking; give it a thread of its own.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use super::{
     Admission, AdmissionSettings, Admitted, DropReason, FAILURES_UNTIL_BROKEN, FrameTimes, Health, Incoming, Intake,
     PublishFacts, Sink, Summary, Verdict, accounting::Outcome, health::FrameFigures, log_limit::LogLimit,
 };
-use crate::perceive::{
-    Frame, FrameError, Stamp,
-    pipeline::{Perception, Pipeline},
+use crate::{
+    config::NodeSettings,
+    perceive::{
+        Frame, FrameError, Stamp,
+        pipeline::{Perception, Pipeline, PipelineSettings},
+    },
 };
 
 /// Lines about frames of one kind: one at once, then one per this time.
@@ -19,18 +26,32 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Processes the newest frame of `intake`, again and again, until [`Intake::stop`]. A bad frame is counted and logged
 /// at a bounded rate; nothing about a frame ends the loop.
 ///
+/// `settings` may change at any time: what changed takes effect before the next frame, never within one.
+///
 /// `clock` gives the ROS time [ns since its epoch], 0 while it has not started.
 pub fn run<I: Incoming, S: Sink>(
     intake: &Intake<I>,
     pipeline: &mut Pipeline,
     sink: &mut S,
-    settings: AdmissionSettings,
+    mut settings: watch::Receiver<Arc<NodeSettings>>,
     clock: &dyn Fn() -> i64,
 ) -> Summary {
     let health = intake.health();
-    let mut lap =
-        Lap { health, admission: Admission::new(settings), clock, log: LogLimit::new(LOG_INTERVAL), dropped_before: 0 };
+    let current = settings.borrow_and_update().clone();
+    let mut lap = Lap {
+        health,
+        admission: Admission::new(AdmissionSettings::from(&*current)),
+        clock,
+        log: LogLimit::new(LOG_INTERVAL),
+        dropped_before: health.dropped(),
+    };
+    lap.apply(&current, pipeline, sink);
     while let Some(incoming) = intake.take() {
+        // An error means that nobody can change them any more.
+        if settings.has_changed().unwrap_or(false) {
+            let changed = settings.borrow_and_update().clone();
+            lap.apply(&changed, pipeline, sink);
+        }
         lap.frame(&incoming, pipeline, sink);
     }
     health.summary(pipeline.contract().model_id(), pipeline.provider().used.name().to_owned())
@@ -47,6 +68,15 @@ struct Lap<'a> {
 }
 
 impl Lap<'_> {
+    /// The one place where a change of settings reaches what works with them.
+    fn apply<S: Sink>(&mut self, settings: &NodeSettings, pipeline: &mut Pipeline, sink: &mut S) {
+        self.admission.apply(AdmissionSettings::from(settings));
+        sink.apply(settings);
+        if let Err(error) = pipeline.apply(&PipelineSettings::from(settings)) {
+            warn!("the settings before stay in force: {error}");
+        }
+    }
+
     fn frame<I: Incoming, S: Sink>(&mut self, incoming: &I, pipeline: &mut Pipeline, sink: &mut S) {
         let frame = match incoming.frame() {
             Ok(frame) => frame,

@@ -80,6 +80,11 @@ impl SilenceWatch {
         Self { timeout: input_timeout, said: None, quiet_before: Duration::ZERO }
     }
 
+    /// Another `input_timeout`, from the next check on.
+    pub fn set_timeout(&mut self, input_timeout: Duration) {
+        self.timeout = input_timeout;
+    }
+
     /// Call it several times per `input_timeout`. Returns a sentence when a silence begins, gets worse, changes its
     /// cause or ends, and None while there is nothing new to say. `facts` is asked only during a silence.
     pub fn check(&mut self, health: &HealthSnapshot, facts: impl FnOnce() -> InputFacts) -> Option<SilenceReport> {

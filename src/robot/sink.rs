@@ -1,8 +1,11 @@
 //! Where results go.
 
-use crate::perceive::{
-    Frame,
-    pipeline::{Perception, Wanted},
+use crate::{
+    config::NodeSettings,
+    perceive::{
+        Frame,
+        pipeline::{Perception, Wanted},
+    },
 };
 
 /// What a result says about its own making.
@@ -26,6 +29,9 @@ pub struct PublishError {
 
 /// Takes the result of every processed frame.
 pub trait Sink {
+    /// Takes other settings, from the next frame on.
+    fn apply(&mut self, settings: &NodeSettings);
+
     /// What has subscribers now; asked before each frame.
     fn wanted(&mut self) -> Wanted;
 

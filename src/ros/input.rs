@@ -1,40 +1,29 @@
-//! The input topics: camera messages into the newest-wins mailbox, the newest calibration into its place.
+//! The input messages, and which topic a camera's come on.
 
 use std::{
-    future::Future,
-    sync::{
-        Arc, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
 
-use futures::{Stream, StreamExt};
-use r2r::{Node, sensor_msgs::msg::CameraInfo};
-
-use super::{
-    NodeError,
-    image_message::{self, Transport},
-    publish::LatestCameraInfo,
-    qos,
-};
+use super::image_message::{self, Transport};
 use crate::{
     config::{ImageTransport, NodeSettings, Reliability, RosArgs},
     perceive::{Frame, FrameError},
-    robot::{Incoming, Intake},
+    robot::Incoming,
 };
 
-/// The camera's topic, before remapping.
-const IMAGE: &str = "image";
 /// What image_transport puts behind a base topic's remapped name.
 const COMPRESSED: &str = "/compressed";
 
 /// A serialised camera message.
 #[derive(Debug)]
 pub struct CameraMessage {
-    transport: Transport,
-    bytes: Vec<u8>,
-    received: Instant,
+    /// Which message it is.
+    pub transport: Transport,
+    /// As it came.
+    pub bytes: Vec<u8>,
+    /// When it came.
+    pub received: Instant,
 }
 
 impl Incoming for CameraMessage {
@@ -55,9 +44,10 @@ impl Incoming for CameraMessage {
 /// Which topic is subscribed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CameraTopic {
-    transport: Transport,
+    /// What it carries.
+    pub transport: Transport,
     /// The name to subscribe to; rcl remaps it.
-    subscribed: String,
+    pub subscribed: String,
     /// The name it really has.
     pub resolved: String,
     /// As ROS writes types.
@@ -67,20 +57,21 @@ pub struct CameraTopic {
 }
 
 impl CameraTopic {
-    /// By the parameters `image_transport` and `input_reliability`.
-    pub fn new(args: &RosArgs, settings: &NodeSettings) -> Self {
+    /// The topic of the camera whose images are on `image`, a relative name, by the parameters `image_transport` and
+    /// `input_reliability`.
+    pub fn new(image: &str, args: &RosArgs, settings: &NodeSettings) -> Self {
         let reliability = settings.input_reliability;
         match settings.image_transport {
             ImageTransport::Raw => Self {
                 transport: Transport::Raw,
-                subscribed: IMAGE.to_owned(),
-                resolved: args.resolve_topic(IMAGE),
+                subscribed: image.to_owned(),
+                resolved: args.resolve_topic(image),
                 message_type: "sensor_msgs/msg/Image",
                 reliability,
             },
             // The suffix goes behind the *remapped* name, so that `image:=/cam/image` gives /cam/image/compressed.
             ImageTransport::Compressed => {
-                let subscribed = args.resolve_topic(IMAGE) + COMPRESSED;
+                let subscribed = args.resolve_topic(image) + COMPRESSED;
                 Self {
                     transport: Transport::Compressed,
                     resolved: args.resolve_topic(&subscribed),
@@ -91,49 +82,4 @@ impl CameraTopic {
             }
         }
     }
-
-    /// Subscribes; the future moves messages into `intake` for as long as the node lives, and never waits for work.
-    ///
-    /// # Errors
-    /// rcl refuses the name or has no resources left.
-    pub fn subscribe(
-        &self,
-        node: &mut Node,
-        intake: Arc<Intake<CameraMessage>>,
-    ) -> Result<impl Future<Output = ()> + Send + 'static, NodeError> {
-        let messages = node
-            .subscribe_raw(&self.subscribed, self.message_type, qos::input(self.reliability))
-            .map_err(|error| refused(&self.subscribed, &error))?;
-        let transport = self.transport;
-        Ok(for_each(messages, move |bytes| {
-            intake.offer(CameraMessage { transport, bytes, received: Instant::now() });
-        }))
-    }
-}
-
-/// Subscribes to `camera_info`; the future keeps `latest` up to date.
-///
-/// # Errors
-/// rcl refuses the name or has no resources left.
-pub fn subscribe_camera_info(
-    node: &mut Node,
-    latest: LatestCameraInfo,
-) -> Result<impl Future<Output = ()> + Send + 'static, NodeError> {
-    let topic = "camera_info";
-    let messages = node
-        .subscribe::<CameraInfo>(topic, qos::input(Reliability::BestEffort))
-        .map_err(|error| refused(topic, &error))?;
-    Ok(for_each(messages, move |camera_info| {
-        *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(camera_info);
-    }))
-}
-
-async fn for_each<T>(mut messages: impl Stream<Item = T> + Unpin, mut act: impl FnMut(T)) {
-    while let Some(message) = messages.next().await {
-        act(message);
-    }
-}
-
-fn refused(topic: &str, error: &r2r::Error) -> NodeError {
-    NodeError::Ros { step: format!("subscribe to {topic}"), cause: error.to_string() }
 }

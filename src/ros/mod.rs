@@ -8,17 +8,25 @@ pub mod image_message;
 pub mod text;
 
 #[cfg(feature = "ros")]
+mod camera;
+#[cfg(feature = "ros")]
 pub mod camera_info;
 #[cfg(feature = "ros")]
 mod clock;
 #[cfg(feature = "ros")]
 mod error;
 #[cfg(feature = "ros")]
+mod inlet;
+#[cfg(feature = "ros")]
 mod input;
+#[cfg(feature = "ros")]
+mod lifecycle;
 #[cfg(feature = "ros")]
 mod load;
 #[cfg(feature = "ros")]
 mod log;
+#[cfg(feature = "ros")]
+mod managed;
 #[cfg(feature = "ros")]
 mod node;
 #[cfg(feature = "ros")]
@@ -27,6 +35,8 @@ mod publish;
 mod qos;
 #[cfg(feature = "ros")]
 pub mod regions;
+#[cfg(feature = "ros")]
+mod signals;
 #[cfg(feature = "ros")]
 mod spin;
 #[cfg(feature = "ros")]

@@ -1,36 +1,38 @@
-//! The node: connects topics, clock, signals and the perception loop.
+//! The node: connects topics, clock, signals, lifecycle and the perception loop.
 //!
 //! ```text
-//! ros-spin thread:   r2r node -> streams
-//! tokio:             streams -> Intake (newest wins); signals; status and silence, by the clock
-//! perception thread: Intake -> robot::run (Pipeline) -> RosSink -> topics
+//! ros-spin thread:   r2r node -> intakes, requests; creates and drops topics when called
+//! main:              signals; transitions, one at a time; status and silence, by the clock
+//! tokio:             requests that only ask or set parameters
+//! model-load thread: bundle -> Pipeline, in configure
+//! perception thread: Intake -> robot::run (Pipeline) -> RosSink -> topics, while active
 //! ```
 
-use std::{
-    sync::{Arc, PoisonError},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use r2r::lifecycle_msgs::srv::ChangeState;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::{self, MissedTickBehavior},
 };
 
 use super::{
     NodeError,
+    camera::Camera,
     clock::RosClock,
-    input::{self, CameraMessage, CameraTopic},
-    load, log,
-    publish::{Latched, LatestCameraInfo, RosSink},
-    spin::{Graph, Spinner},
-    status::{self, Reporter},
+    lifecycle::{ChangeRequest, Managed, respond_to},
+    log,
+    managed::{Failed, Holding, Workplace},
+    signals::StopSignals,
+    spin::{Requests, Spinner, Works},
+    status::Reporter,
 };
 use crate::{
     config::{NodeSettings, RosArgs},
-    perceive::pipeline::Pipeline,
-    robot::{self, AdmissionSettings, Health, InputFacts, Intake, Summary},
+    robot::{
+        Summary,
+        lifecycle::{Outcome, State},
+    },
 };
 
 /// How long a stop waits for the frame at work; the whole stop must take less than 2 s.
@@ -38,136 +40,216 @@ const FINISH: Duration = Duration::from_millis(1500);
 /// How often silence is looked for, unless `input_timeout` asks for more.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// Runs the node until SIGINT or SIGTERM. None: it was stopped before it had started.
+/// Runs the node until SIGINT or SIGTERM. None: it never had a model.
 ///
 /// # Errors
-/// The model cannot be loaded, ROS refuses, or a thread of the node ended by itself.
+/// ROS refuses, or a thread of the node ended by itself. A model that cannot be loaded is none: the node stays
+/// unconfigured and says why.
 pub fn run(args: &RosArgs, settings: NodeSettings) -> Result<Option<Summary>, NodeError> {
     log::install();
-    // The tasks only move messages and tick: one worker is plenty.
+    // The tasks only answer requests: one worker is plenty.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("ros-tasks")
         .enable_all()
         .build()
         .map_err(|source| NodeError::System { what: "the task runtime", source })?;
-    runtime.block_on(load_and_run(args, settings))
-}
-
-async fn load_and_run(args: &RosArgs, settings: NodeSettings) -> Result<Option<Summary>, NodeError> {
-    let mut stop = StopSignals::new()?;
-    let settings = Arc::new(settings);
-    let loading = {
-        let settings = settings.clone();
-        on_thread("model-load", move || load::pipeline(&settings))?
-    };
-    let pipeline = tokio::select! {
-        pipeline = loading => pipeline.map_err(|_| NodeError::Ended("model-load"))??,
-        () = stop.wait() => return Ok(None),
-    };
-    let node = Running::start(args, &settings, pipeline)?;
-    node.until(stop).await.map(Some)
+    runtime.block_on(async {
+        let stop = StopSignals::new()?;
+        let node = Running::start(args, settings)?;
+        node.until(stop).await
+    })
 }
 
 /// Everything that runs.
 struct Running {
-    topic: CameraTopic,
-    clock: RosClock,
-    graph: Graph,
-    intake: Arc<Intake<CameraMessage>>,
+    place: Arc<Workplace>,
+    managed: Arc<Managed>,
+    changes: Requests<ChangeState::Service>,
     reporter: Reporter,
-    watch: Duration,
     spinner: Spinner,
     spin_ended: oneshot::Receiver<()>,
-    summary: oneshot::Receiver<Summary>,
-    /// Model id and provider, for the summary where the loop cannot give it.
-    model: (String, String),
+    settings: watch::Receiver<Arc<NodeSettings>>,
+    work: Work,
+    /// What the node asks of itself, the next one last.
+    autostart: Vec<&'static str>,
+}
+
+/// What the lifecycle has the node do.
+enum Work {
+    Idle(Holding),
+    Busy(Busy),
+    /// Only within a function.
+    Moving,
+}
+
+/// A transition under way.
+struct Busy {
+    state: State,
+    done: Pin<Box<dyn Future<Output = (Holding, Result<(), Failed>)>>>,
+    /// Who asked for it: None is the node itself.
+    request: Option<ChangeRequest>,
+    /// Why it has already failed; only while errors are processed.
+    trouble: Option<String>,
 }
 
 impl Running {
-    fn start(args: &RosArgs, settings: &NodeSettings, mut pipeline: Pipeline) -> Result<Self, NodeError> {
-        let mut node = create_node(args, settings)?;
+    fn start(args: &RosArgs, settings: NodeSettings) -> Result<Self, NodeError> {
+        let mut node = create_node(args, &settings)?;
         log::use_logger_of(&mut node)?;
         for file in &args.unmatched_files {
             tracing::warn!("{file}");
         }
-        let topic = CameraTopic::new(args, settings);
         let clock = RosClock::of(&node);
-        let (graph, camera_info) = (Graph::default(), LatestCameraInfo::default());
-        let intake = Arc::new(Intake::new(Arc::new(Health::default())));
-
-        let contract = pipeline.contract().clone();
-        let (model_id, provider) = (contract.model_id(), pipeline.provider().clone());
-        let model = (model_id.clone(), provider.used.name().to_owned());
-        let mut sink = RosSink::create(&mut node, settings, model_id.clone(), camera_info.clone())?;
-        let reporter = Reporter::new(Latched::create(&mut node)?, model_id, provider, settings.input_timeout);
-        reporter.publish_labels(clock.now(), &contract, settings.heat_threshold.unwrap_or(contract.heat_threshold));
-
-        tokio::spawn(topic.subscribe(&mut node, intake.clone())?);
-        tokio::spawn(input::subscribe_camera_info(&mut node, camera_info)?);
-        tracing::info!("model {} on {}; waiting for images on {}", model.0, model.1, topic.resolved);
-
-        let summary = {
-            let (intake, clock) = (intake.clone(), clock.clone());
-            let admission = AdmissionSettings::from(settings);
-            on_thread("perception", move || {
-                robot::run(&intake, &mut pipeline, &mut sink, admission, &|| clock.now_nanos())
-            })?
-        };
-        let (spinner, spin_ended) = Spinner::start(node, topic.resolved.clone(), graph.clone())
-            .map_err(|source| NodeError::System { what: "the ROS thread", source })?;
-        let watch = WATCH.min(settings.input_timeout / 4);
-        Ok(Self { topic, clock, graph, intake, reporter, watch, spinner, spin_ended, summary, model })
+        let mut works = Works::new(node);
+        let camera = Camera::new(&mut works, args, &settings);
+        let (managed, changes) = Managed::create(&mut works, clock.clone())?;
+        let reporter = Reporter::create(&mut works, settings.input_timeout)?;
+        let autostart = if settings.autostart { vec!["activate", "configure"] } else { Vec::new() };
+        let (_set, settings) = watch::channel(Arc::new(settings));
+        let (spinner, spin, spin_ended) =
+            Spinner::start(works).map_err(|source| NodeError::System { what: "the ROS thread", source })?;
+        let place = Arc::new(Workplace::new(spin, clock, camera, settings.clone()));
+        let work = Work::Idle(Holding::nothing(place.clone()));
+        Ok(Self { place, managed, changes, reporter, spinner, spin_ended, settings, work, autostart })
     }
 
-    async fn until(mut self, mut stop: StopSignals) -> Result<Summary, NodeError> {
-        let mut watch = time::interval(self.watch);
-        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut reported = None::<Instant>;
+    async fn until(mut self, mut stop: StopSignals) -> Result<Option<Summary>, NodeError> {
+        let mut watch = self.ticks();
+        self.autostart_next();
+        if matches!(self.work, Work::Idle(_)) {
+            self.reporter.entered(self.managed.state(), None, &self.place);
+            tracing::info!("unconfigured: waiting for a lifecycle manager, since autostart is off");
+        }
         loop {
             tokio::select! {
                 () = stop.wait() => break,
                 _ = &mut self.spin_ended => return Err(NodeError::Ended("ros-spin")),
-                _ = &mut self.summary => return Err(NodeError::Ended("perception")),
-                _ = watch.tick() => {
-                    let now = Instant::now();
-                    let health = self.intake.health().snapshot(now);
-                    let facts = self.facts();
-                    self.reporter.watch_silence(&health, || facts.clone());
-                    if reported.is_none_or(|last| now.saturating_duration_since(last) >= status::PERIOD) {
-                        reported = Some(now);
-                        self.reporter.publish_status(self.clock.now(), &health, &facts);
-                    }
+                Some(request) = self.changes.recv() => self.asked(request),
+                done = self.work.next() => {
+                    let (holding, result) = done?;
+                    self.finished(holding, result);
                 }
+                Ok(()) = self.settings.changed() => {
+                    self.settings_changed();
+                    watch = self.ticks();
+                }
+                _ = watch.tick() => self.reporter.look(self.managed.state(), &self.place),
             }
         }
         Ok(self.stop().await)
     }
 
-    /// Finishes the frame at work, then takes the node down.
-    async fn stop(self) -> Summary {
-        self.intake.stop();
-        let summary = match time::timeout(FINISH, self.summary).await {
-            Ok(Ok(summary)) => summary,
-            _ => {
-                tracing::warn!("the frame at work is abandoned: it took longer than {} ms", FINISH.as_millis());
-                let (model_id, provider) = self.model;
-                self.intake.health().summary(model_id, provider)
+    fn ticks(&self) -> time::Interval {
+        let mut watch = time::interval(WATCH.min(self.place.current_settings().input_timeout / 4));
+        watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        watch
+    }
+
+    fn settings_changed(&mut self) {
+        let settings = self.settings.borrow_and_update().clone();
+        self.reporter.set_input_timeout(settings.input_timeout);
+        if let Work::Idle(holding) = &self.work {
+            holding.publish_labels();
+        }
+    }
+
+    /// Somebody asks for a transition. One that cannot be begun now is refused now.
+    fn asked(&mut self, request: ChangeRequest) {
+        let wanted = &request.message.transition;
+        match self.managed.begin(wanted.id, &wanted.label) {
+            Ok(state) => {
+                self.autostart.clear();
+                self.begin(state, Some(request), None);
+            }
+            Err(refusal) => {
+                tracing::warn!("~/change_state refused: {refusal}");
+                answer(request, false);
+            }
+        }
+    }
+
+    fn autostart_next(&mut self) {
+        let Some(label) = self.autostart.pop() else { return };
+        match self.managed.begin(0, label) {
+            Ok(state) => self.begin(state, None, None),
+            Err(refusal) => tracing::error!("autostart: {refusal}"),
+        }
+    }
+
+    /// Starts the work of a state that [`Managed::begin`] or [`Managed::finish`] has entered.
+    fn begin(&mut self, state: State, request: Option<ChangeRequest>, trouble: Option<String>) {
+        self.reporter.entered(state, trouble.clone(), &self.place);
+        self.work = match std::mem::replace(&mut self.work, Work::Moving) {
+            Work::Idle(holding) => Work::Busy(Busy { state, done: Box::pin(holding.work(state)), request, trouble }),
+            busy => busy,
+        };
+    }
+
+    /// The work of a transition has ended.
+    fn finished(&mut self, holding: Holding, result: Result<(), Failed>) {
+        let Work::Busy(busy) = std::mem::replace(&mut self.work, Work::Idle(holding)) else { return };
+        let (outcome, trouble) = match result {
+            Ok(()) => (Outcome::Success, busy.trouble),
+            Err(failed) => {
+                let line = one_line(&format!("{} failed: {}", busy.state, failed.error));
+                tracing::error!("{line}");
+                (failed.outcome, Some(line))
             }
         };
+        let state = self.managed.finish(outcome);
+        if state == State::ErrorProcessing {
+            return self.begin(state, busy.request, trouble);
+        }
+        let succeeded = trouble.is_none();
+        self.reporter.entered(state, trouble, &self.place);
+        match busy.request {
+            Some(request) => answer(request, succeeded),
+            None if succeeded => self.autostart_next(),
+            None => self.autostart.clear(),
+        }
+    }
+
+    /// Finishes the frame at work, then takes the node down.
+    async fn stop(self) -> Option<Summary> {
+        let finishing = async {
+            match self.work {
+                // A model that is being loaded can't be stopped; the end of the process ends it.
+                Work::Busy(busy) if busy.state != State::Configuring => drop(busy.done.await),
+                Work::Idle(mut holding) => holding.finish_frame().await,
+                Work::Busy(_) | Work::Moving => {}
+            }
+        };
+        if time::timeout(FINISH, finishing).await.is_err() {
+            tracing::warn!("the frame at work is abandoned: it took longer than {} ms", FINISH.as_millis());
+        }
+        let summary = self.place.summary();
         self.spinner.stop();
         summary
     }
+}
 
-    fn facts(&self) -> InputFacts {
-        InputFacts {
-            topic: self.topic.resolved.clone(),
-            message_type: self.topic.message_type.to_owned(),
-            requested: self.topic.reliability,
-            publishers: self.graph.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            clock_started: self.clock.now_nanos() > 0,
+impl Work {
+    /// Waits for the end of the transition under way, or of what should not end.
+    async fn next(&mut self) -> Result<(Holding, Result<(), Failed>), NodeError> {
+        match self {
+            Self::Idle(holding) => {
+                holding.broken().await;
+                Err(NodeError::Ended("perception"))
+            }
+            Self::Busy(busy) => Ok(busy.done.as_mut().await),
+            Self::Moving => std::future::pending().await,
         }
     }
+}
+
+fn answer(request: ChangeRequest, success: bool) {
+    respond_to(request, "~/change_state", ChangeState::Response { success });
+}
+
+/// A log line is one line, whatever libraries write.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn create_node(args: &RosArgs, settings: &NodeSettings) -> Result<r2r::Node, NodeError> {
@@ -195,40 +277,4 @@ fn quietly<T>(act: fn() -> T) -> Result<T, String> {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
     })
-}
-
-/// Runs `work` on a thread of its own. The receiver gets an error when it panics.
-fn on_thread<T: Send + 'static>(
-    name: &'static str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<oneshot::Receiver<T>, NodeError> {
-    let (sender, receiver) = oneshot::channel();
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || {
-            // Nobody listens any more only while the process ends.
-            let _ = sender.send(work());
-        })
-        .map_err(|source| NodeError::System { what: name, source })?;
-    Ok(receiver)
-}
-
-/// SIGINT and SIGTERM.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn new() -> Result<Self, NodeError> {
-        let handler = |kind| signal(kind).map_err(|source| NodeError::System { what: "a signal handler", source });
-        Ok(Self { interrupt: handler(SignalKind::interrupt())?, terminate: handler(SignalKind::terminate())? })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

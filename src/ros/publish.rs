@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use r2r::{
-    Node, Publisher, PublisherUntyped, QosProfile,
-    looptrans_ros::msg::{GraspRegionArray, LabelInfo, NodeStatus},
-    sensor_msgs::msg::CameraInfo,
+    Node, Publisher, PublisherUntyped, QosProfile, looptrans_ros::msg::GraspRegionArray, sensor_msgs::msg::CameraInfo,
 };
 
 use super::{
@@ -14,6 +12,7 @@ use super::{
     camera_info,
     image_message::Header,
     qos, regions,
+    spin::Works,
 };
 use crate::{
     config::NodeSettings,
@@ -30,26 +29,6 @@ const JPEG_FORMAT: &str = "rgb8; jpeg compressed bgr8";
 
 /// The newest calibration, where one has come.
 pub type LatestCameraInfo = Arc<Mutex<Option<CameraInfo>>>;
-
-/// The publishers of all that does not belong to one frame.
-#[derive(Debug)]
-pub struct Latched {
-    /// `~/label_info`.
-    pub label_info: Publisher<LabelInfo>,
-    /// `~/status`.
-    pub status: Publisher<NodeStatus>,
-}
-
-impl Latched {
-    /// # Errors
-    /// rcl refuses a name (a bad remap rule) or has no resources left.
-    pub fn create(node: &mut Node) -> Result<Self, PublishError> {
-        Ok(Self {
-            label_info: create(node, "~/label_info", qos::latched())?,
-            status: create(node, "~/status", qos::latched())?,
-        })
-    }
-}
 
 /// Publishes each frame's results. Only the grasp regions are made when nobody listens.
 #[derive(Debug)]
@@ -84,16 +63,17 @@ struct Bulk {
 }
 
 impl RosSink {
-    /// Creates the output topics on `node`.
+    /// Creates the output topics.
     ///
     /// # Errors
     /// rcl refuses a name (a bad remap rule) or has no resources left.
     pub fn create(
-        node: &mut Node,
+        works: &mut Works,
         settings: &NodeSettings,
         model_id: String,
         camera_info: LatestCameraInfo,
     ) -> Result<Self, PublishError> {
+        let node = &mut works.node;
         let output = || qos::output(settings.output_reliability);
         let image = "sensor_msgs/msg/Image";
         let topics = Topics {
@@ -119,6 +99,17 @@ impl RosSink {
             camera_info_warned: false,
             jpeg_warned: false,
         })
+    }
+
+    /// Destroys the output topics.
+    pub fn destroy(self, works: &mut Works) {
+        let Topics { grasp_regions, heatmap, heatmap_camera_info, heatmaps, overlay, overlay_compressed } = self.topics;
+        let node = &mut works.node;
+        node.destroy_publisher(grasp_regions);
+        node.destroy_publisher(heatmap_camera_info);
+        for bulk in [heatmap, heatmaps, overlay, overlay_compressed] {
+            node.destroy_publisher_untyped(bulk.publisher);
+        }
     }
 
     fn publish_camera_info(&mut self, header: Header<'_>, source: Size, heat: Size) -> Result<(), PublishError> {
@@ -166,6 +157,10 @@ impl RosSink {
 }
 
 impl Sink for RosSink {
+    fn apply(&mut self, settings: &NodeSettings) {
+        self.jpeg_quality = settings.overlay_jpeg_quality;
+    }
+
     fn wanted(&mut self) -> Wanted {
         let topics = &self.topics;
         Wanted {
@@ -229,7 +224,11 @@ impl Bulk {
     }
 }
 
-fn create<T: r2r::WrappedTypesupport>(
+/// Creates a topic.
+///
+/// # Errors
+/// rcl refuses the name (a bad remap rule) or has no resources left.
+pub fn create<T: r2r::WrappedTypesupport>(
     node: &mut Node,
     name: &'static str,
     qos: QosProfile,

@@ -4,6 +4,9 @@ use r2r::qos::{QosProfile, ReliabilityPolicy};
 
 use crate::config::Reliability;
 
+/// How many requests may wait in the middleware.
+const SERVICE_DEPTH: usize = 256;
+
 /// Camera topics: the newest message only, volatile. Best effort matches reliable and best-effort cameras alike.
 pub fn input(reliability: Reliability) -> QosProfile {
     QosProfile::default().keep_last(1).volatile().reliability(policy(reliability))
@@ -18,6 +21,11 @@ pub fn output(reliability: Reliability) -> QosProfile {
 /// `~/label_info` and `~/status`: who comes late gets the last one.
 pub fn latched() -> QosProfile {
     QosProfile::default().keep_last(1).reliable().transient_local()
+}
+
+/// Services: as rmw_qos_profile_services_default, but a burst of requests fits in.
+pub fn service() -> QosProfile {
+    QosProfile::default().keep_last(SERVICE_DEPTH)
 }
 
 /// What a publisher offers. A policy that is not known for sure counts as the weaker one.

@@ -1,26 +1,145 @@
-//! The thread that owns the r2r node: it receives messages and watches the graph.
+//! The thread that owns the r2r node: it receives messages and requests, watches the graph, and creates and drops things
+//! for others.
+//!
+//! `spin_once` cannot be woken, so what is asked of the thread by [`Spin::call`] waits for up to [`WAIT`]. r2r keeps ten
+//! messages for whoever reads slowly and loses the newest after that: here each stream is emptied after every turn, of
+//! which each receives at most one, so that nothing is lost between the middleware and the receiver.
 
 use std::{
+    future::Future,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use futures::{FutureExt, Stream, StreamExt};
+use r2r::{ServiceRequest, WrappedServiceTypeSupport};
+use tokio::sync::{mpsc as task, oneshot};
 
-use super::qos;
+use super::{NodeError, qos};
 use crate::robot::PublisherFacts;
 
-/// Longest wait for a message; `spin_once` cannot be woken, so this bounds how long a stop takes.
-const WAIT: Duration = Duration::from_millis(20);
-/// How often the input topic's publishers are looked up.
+/// Longest wait for a message, and so for a command.
+const WAIT: Duration = Duration::from_millis(10);
+/// How often the publishers of watched topics are looked up.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The publishers on the input topic, as last looked up.
-pub type Graph = Arc<Mutex<Vec<PublisherFacts>>>;
+/// The publishers on a topic, as last looked up.
+#[derive(Debug, Clone, Default)]
+pub struct Graph(Arc<Mutex<Vec<PublisherFacts>>>);
+
+impl Graph {
+    /// Who publishes.
+    pub fn publishers(&self) -> Vec<PublisherFacts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Requests of one service, as they came. Nothing is lost on the way here.
+pub type Requests<T> = task::UnboundedReceiver<ServiceRequest<T>>;
+
+/// What the thread works on. Reached through [`Spin::call`].
+pub struct Works {
+    /// The node. Only this thread may create, destroy or look up anything on it.
+    pub node: r2r::Node,
+    pumps: Vec<Pump>,
+    watched: Vec<(String, Graph)>,
+}
+
+/// Empties one stream; false once it is over.
+type Pump = Box<dyn FnMut() -> bool + Send>;
+type Command = Box<dyn FnOnce(&mut Works) + Send>;
+
+impl Works {
+    /// Takes charge of a node.
+    pub fn new(node: r2r::Node) -> Self {
+        Self { node, pumps: Vec::new(), watched: Vec::new() }
+    }
+
+    /// Gives every message of `stream` to `act` on this thread, which must not wait, until `act` says false. The
+    /// subscription behind the stream then ends with the message after that: r2r has no other way.
+    pub fn pump<T: 'static>(
+        &mut self,
+        mut stream: impl Stream<Item = T> + Unpin + Send + 'static,
+        mut act: impl FnMut(T) -> bool + Send + 'static,
+    ) {
+        self.pumps.push(Box::new(move || {
+            loop {
+                let Some(next) = stream.next().now_or_never() else { return true };
+                if !next.is_some_and(&mut act) {
+                    return false;
+                }
+            }
+        }));
+    }
+
+    /// Serves `name` for as long as the node lives. Whoever holds the receiver answers.
+    ///
+    /// # Errors
+    /// rcl refuses the name or has no resources left.
+    pub fn serve<T>(&mut self, name: &str) -> Result<Requests<T>, NodeError>
+    where
+        T: WrappedServiceTypeSupport + 'static,
+    {
+        let requests = self
+            .node
+            .create_service::<T>(name, qos::service())
+            .map_err(|error| NodeError::Ros { step: format!("serve {name}"), cause: error.to_string() })?;
+        let (sender, receiver) = task::unbounded_channel();
+        self.pump(requests, move |request| sender.send(request).is_ok());
+        Ok(receiver)
+    }
+
+    /// Keeps looking up who publishes on `topic`, an absolute name.
+    pub fn watch(&mut self, topic: String) -> Graph {
+        let graph = Graph::default();
+        self.watched.push((topic, graph.clone()));
+        graph
+    }
+
+    fn turn(&mut self) {
+        self.node.spin_once(WAIT);
+        self.pumps.retain_mut(|pump| pump());
+    }
+
+    fn look(&self) {
+        for (topic, graph) in &self.watched {
+            *graph.0.lock().unwrap_or_else(PoisonError::into_inner) = publishers(&self.node, topic);
+        }
+    }
+}
+
+/// The way to the thread.
+#[derive(Debug, Clone)]
+pub struct Spin {
+    commands: mpsc::Sender<Command>,
+}
+
+impl Spin {
+    /// Runs `act` on the thread, between two turns, and returns what it returns.
+    ///
+    /// # Errors
+    /// [`NodeError::Ended`]: the thread has ended.
+    pub fn call<R: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Works) -> R + Send + 'static,
+    ) -> impl Future<Output = Result<R, NodeError>> + Send + 'static {
+        let (sender, answer) = oneshot::channel();
+        let command: Command = Box::new(move |works| {
+            // Nobody waits for the answer any more only while the process ends.
+            let _ = sender.send(act(works));
+        });
+        let sent = self.commands.send(command);
+        async move {
+            sent.map_err(|_| NodeError::Ended("ros-spin"))?;
+            answer.await.map_err(|_| NodeError::Ended("ros-spin"))
+        }
+    }
+}
 
 /// The running thread.
 #[derive(Debug)]
@@ -30,29 +149,29 @@ pub struct Spinner {
 }
 
 impl Spinner {
-    /// Spins `node` until [`Self::stop`] and keeps `graph` filled with who publishes on `topic`. The receiver resolves
-    /// when the thread ends, for whatever cause.
+    /// Spins until [`Self::stop`]. The receiver resolves when the thread ends, for whatever cause.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(mut node: r2r::Node, topic: String, graph: Graph) -> std::io::Result<(Self, oneshot::Receiver<()>)> {
+    pub fn start(mut works: Works) -> std::io::Result<(Self, Spin, oneshot::Receiver<()>)> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let (alive, ended) = oneshot::channel();
+        let (commands, waiting) = mpsc::channel::<Command>();
         let thread = thread::Builder::new().name("ros-spin".to_owned()).spawn(move || {
             // Dropped at the end, also by a panic: that is what resolves `ended`.
             let _alive: oneshot::Sender<()> = alive;
             let mut looked = None::<Instant>;
             while !stopped.load(Ordering::Relaxed) {
-                node.spin_once(WAIT);
+                waiting.try_iter().for_each(|command| command(&mut works));
+                works.turn();
                 if looked.is_none_or(|last| last.elapsed() >= LOOK) {
                     looked = Some(Instant::now());
-                    let found = publishers(&node, &topic);
-                    *graph.lock().unwrap_or_else(PoisonError::into_inner) = found;
+                    works.look();
                 }
             }
         })?;
-        Ok((Self { stop, thread }, ended))
+        Ok((Self { stop, thread }, Spin { commands }, ended))
     }
 
     /// Ends the thread and destroys the node.

@@ -1,58 +1,97 @@
-//! `~/label_info` once and `~/status` every second: what the labels mean and how the node is doing.
+//! `~/status` every second, and what `~/label_info` says: how the node is doing and what the labels mean.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use r2r::{
+    Publisher,
     looptrans_ros::msg::{LabelInfo, NodeStatus},
     std_msgs,
 };
 
 use super::{
+    NodeError,
     image_message::Header,
-    publish::{self, Latched},
-    regions,
+    managed::{ModelFacts, Workplace},
+    publish, qos, regions,
+    spin::Works,
     text::{MAX_LOG_BYTES, clean_prefix},
 };
 use crate::{
-    contract::ModelContract,
-    perceive::{Stamp, infer::ProviderInUse},
-    robot::{FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch},
+    perceive::Stamp,
+    robot::{FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch, lifecycle::State},
 };
 
 /// How often `~/status` is published.
 pub const PERIOD: Duration = Duration::from_secs(1);
-/// lifecycle_msgs/State.PRIMARY_STATE_ACTIVE: a node that runs at all is active.
-const ACTIVE: u8 = 3;
 
-/// What the status says and does not change while the node runs.
+/// Watches over the node and tells.
 #[derive(Debug)]
 pub struct Reporter {
-    latched: Latched,
-    model_id: String,
-    provider: ProviderInUse,
+    publisher: Publisher<NodeStatus>,
     silence: SilenceWatch,
+    input_timeout: Duration,
+    published: Option<Instant>,
+    /// Why the last transition did not succeed.
+    trouble: Option<String>,
+}
+
+/// The node at one moment.
+struct Moment<'a> {
+    state: State,
+    model: Option<&'a ModelFacts>,
+    health: &'a HealthSnapshot,
+    facts: &'a InputFacts,
 }
 
 impl Reporter {
-    /// Reports silences longer than `input_timeout`.
-    pub fn new(latched: Latched, model_id: String, provider: ProviderInUse, input_timeout: Duration) -> Self {
-        Self { latched, model_id, provider, silence: SilenceWatch::new(input_timeout) }
+    /// Creates `~/status`. Silences longer than `input_timeout` are reported.
+    ///
+    /// # Errors
+    /// rcl refuses the name or has no resources left.
+    pub fn create(works: &mut Works, input_timeout: Duration) -> Result<Self, NodeError> {
+        let publisher = publish::create(&mut works.node, "~/status", qos::latched())?;
+        let silence = SilenceWatch::new(input_timeout);
+        Ok(Self { publisher, silence, input_timeout, published: None, trouble: None })
     }
 
-    /// Publishes the labels, for those who subscribe now and later.
-    pub fn publish_labels(&self, now: Stamp, contract: &ModelContract, threshold: f32) {
-        let labels = LabelInfo {
-            header: header(now),
-            model_id: self.model_id.clone(),
-            affordances: contract.actions.clone(),
-            threshold,
-        };
-        warn_if_failed(publish::publish(&self.latched.label_info, "~/label_info", &labels));
+    /// Another `input_timeout`.
+    pub fn set_input_timeout(&mut self, input_timeout: Duration) {
+        self.input_timeout = input_timeout;
+        self.silence.set_timeout(input_timeout);
     }
 
-    /// Logs the begin, the cause and the end of a silence.
-    pub fn watch_silence(&mut self, health: &HealthSnapshot, facts: impl FnOnce() -> InputFacts) {
-        if let Some(report) = self.silence.check(health, facts) {
+    /// The node is in another state; `trouble` says why, where that was not what was asked for. Publishes it at once.
+    pub fn entered(&mut self, state: State, trouble: Option<String>, place: &Workplace) {
+        self.trouble = trouble;
+        if state == State::Active {
+            self.silence = SilenceWatch::new(self.input_timeout);
+        }
+        self.published = None;
+        self.look(state, place);
+    }
+
+    /// Logs the begin, the cause and the end of a silence, and publishes the status when it is time. Call it several
+    /// times per `input_timeout`.
+    pub fn look(&mut self, state: State, place: &Workplace) {
+        let now = Instant::now();
+        let health = place.camera.health.snapshot(now);
+        let facts = place.camera.facts(place.clock.now_nanos() > 0);
+        if state == State::Active {
+            self.watch_silence(&health, &facts);
+        }
+        if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
+            self.published = Some(now);
+            let model = place.model();
+            let moment = Moment { state, model: model.as_deref(), health: &health, facts: &facts };
+            let status = self.status(place.clock.now(), &moment);
+            if let Err(error) = publish::publish(&self.publisher, "~/status", &status) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    fn watch_silence(&mut self, health: &HealthSnapshot, facts: &InputFacts) {
+        if let Some(report) = self.silence.check(health, || facts.clone()) {
             match report.level {
                 SilenceLevel::Over => tracing::info!("{}", report.sentence),
                 SilenceLevel::Warn => tracing::warn!("{}", report.sentence),
@@ -61,29 +100,16 @@ impl Reporter {
         }
     }
 
-    /// Publishes how the node is doing.
-    pub fn publish_status(&self, now: Stamp, health: &HealthSnapshot, facts: &InputFacts) {
-        let status = self.status(now, health, facts);
-        warn_if_failed(publish::publish(&self.latched.status, "~/status", &status));
-    }
-
-    fn status(&self, now: Stamp, health: &HealthSnapshot, facts: &InputFacts) -> NodeStatus {
-        let mut reasons = Vec::new();
-        if self.provider.is_degraded() {
-            let (used, failed) = (self.provider.used.name(), self.provider.failed.join("; "));
-            reasons.push(format!("execution provider {used} stands in: {failed}"));
-        }
-        if health.inference_broken {
-            reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
-        }
-        reasons.extend(self.silence.reason(health, facts));
+    fn status(&self, now: Stamp, moment: &Moment<'_>) -> NodeStatus {
+        let Moment { state, model, health, .. } = moment;
         let counts = &health.counts;
+        let reasons = self.reasons(moment);
         NodeStatus {
             header: header(now),
-            state: ACTIVE,
-            model_id: self.model_id.clone(),
-            execution_provider: self.provider.used.name().to_owned(),
-            requested_provider: self.provider.requested.name().to_owned(),
+            state: state.id(),
+            model_id: model.map(|model| model.id.clone()).unwrap_or_default(),
+            execution_provider: model.map(|model| model.provider.used.name().to_owned()).unwrap_or_default(),
+            requested_provider: model.map(|model| model.provider.requested.name().to_owned()).unwrap_or_default(),
             degraded: !reasons.is_empty(),
             reasons: reasons.iter().map(|r| clean_prefix(r.as_bytes(), MAX_LOG_BYTES).to_owned()).collect(),
             fps_in: health.fps_in,
@@ -97,15 +123,35 @@ impl Reporter {
             rejected: counts.rejected,
         }
     }
+
+    fn reasons(&self, moment: &Moment<'_>) -> Vec<String> {
+        let Moment { state, model, health, facts } = moment;
+        let mut reasons: Vec<String> = self.trouble.iter().cloned().collect();
+        if let Some(provider) = model.map(|model| &model.provider).filter(|provider| provider.is_degraded()) {
+            let (used, failed) = (provider.used.name(), provider.failed.join("; "));
+            reasons.push(format!("execution provider {used} stands in: {failed}"));
+        }
+        if *state == State::Active {
+            if health.inference_broken {
+                reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
+            }
+            reasons.extend(self.silence.reason(health, facts));
+        }
+        reasons
+    }
+}
+
+/// What the model's labels mean; `threshold` None: the model's own.
+pub fn labels(now: Stamp, model: &ModelFacts, threshold: Option<f32>) -> LabelInfo {
+    LabelInfo {
+        header: header(now),
+        model_id: model.id.clone(),
+        affordances: model.contract.actions.clone(),
+        threshold: threshold.unwrap_or(model.contract.heat_threshold),
+    }
 }
 
 /// The latched topics belong to no frame.
 fn header(now: Stamp) -> std_msgs::msg::Header {
     regions::header(Header { stamp: now, frame_id: "" })
-}
-
-fn warn_if_failed(result: Result<(), crate::robot::PublishError>) {
-    if let Err(error) = result {
-        tracing::warn!("{error}");
-    }
 }

@@ -40,6 +40,11 @@ impl Overlay {
         Self { ramp: colours::Ramp::new(alpha), resizer: Resizer::new(), stretched: Vec::new() }
     }
 
+    /// Another opacity, as [`Self::new`] takes it.
+    pub fn set_alpha(&mut self, alpha: f32) {
+        self.ramp = colours::Ramp::new(alpha);
+    }
+
     /// Draws into `out`, which takes the source's size. The best region is drawn last, over the others.
     ///
     /// # Errors

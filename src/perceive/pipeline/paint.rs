@@ -17,6 +17,7 @@ use crate::{
 pub(super) struct HeatPainter {
     grid: HeatmapSize,
     encoding: HeatmapEncoding,
+    network: Size,
     upsampler: Upsampler,
     /// The combined heat as the overlay needs it, where the published picture is another or not wanted.
     levels: HeatImage,
@@ -29,6 +30,7 @@ impl HeatPainter {
         Self {
             grid: settings.heatmap_size,
             encoding: settings.heatmap_encoding,
+            network,
             upsampler: Upsampler::new(cells, network),
             levels: HeatImage::default(),
             spare_combined: HeatImage::default(),
@@ -36,11 +38,18 @@ impl HeatPainter {
         }
     }
 
+    /// Takes another grid and encoding, from the next picture on.
+    pub fn apply(&mut self, settings: &PipelineSettings) {
+        self.grid = settings.heatmap_size;
+        self.encoding = settings.heatmap_encoding;
+    }
+
     /// Prepares for a picture of this size.
     pub fn set_source(&mut self, source: Size) {
-        if self.grid == HeatmapSize::Source {
-            self.upsampler.set_output(source);
-        }
+        self.upsampler.set_output(match self.grid {
+            HeatmapSize::Source => source,
+            HeatmapSize::Network => self.network,
+        });
     }
 
     /// A map's heat, on the grid that is published.

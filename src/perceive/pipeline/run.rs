@@ -62,8 +62,7 @@ impl Pipeline {
     /// [`InferError::Setting`]: an affordance the model does not have, or a value outside its parameter's range.
     pub fn new(model: Model, settings: PipelineSettings) -> Result<Self, InferError> {
         let contract = model.contract();
-        let requested = requested(contract, &settings.affordances)?;
-        let regions = region_settings(contract, &settings)?;
+        let Checked { requested, regions } = settings.resolve(contract)?;
         let (input, cells) = (contract.input, contract.heatmap);
         Ok(Self {
             requested,
@@ -78,6 +77,20 @@ impl Pipeline {
             perception: Perception::default(),
             model,
         })
+    }
+
+    /// Takes other settings, from the next frame on.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; everything then stays as it was.
+    pub fn apply(&mut self, settings: &PipelineSettings) -> Result<(), InferError> {
+        let Checked { requested, regions } = settings.resolve(self.model.contract())?;
+        self.requested = requested;
+        self.regions = regions;
+        self.limits = Limits { max_image_pixels: settings.max_image_pixels };
+        self.painter.apply(settings);
+        self.overlay.set_alpha(settings.overlay_alpha);
+        Ok(())
     }
 
     /// Looks at one frame. What comes back is overwritten by the next one.
@@ -132,6 +145,27 @@ impl Pipeline {
     /// The hardware in use.
     pub fn provider(&self) -> &ProviderInUse {
         self.model.provider()
+    }
+}
+
+/// What settings mean for one model.
+struct Checked {
+    requested: Vec<Requested>,
+    regions: RegionSettings,
+}
+
+impl PipelineSettings {
+    /// Would a pipeline on this model take them?
+    ///
+    /// # Errors
+    /// As [`Pipeline::new`].
+    pub fn check(&self, contract: &ModelContract) -> Result<(), InferError> {
+        self.resolve(contract).map(drop)
+    }
+
+    fn resolve(&self, contract: &ModelContract) -> Result<Checked, InferError> {
+        let requested = requested(contract, &self.affordances)?;
+        Ok(Checked { requested, regions: region_settings(contract, self)? })
     }
 }
 
