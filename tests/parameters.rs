@@ -126,11 +126,42 @@ fn edges(kind: &Kind) -> Vec<(String, bool)> {
     }
 }
 
+/// Settings with one parameter's value, and the widest of the one that it must go together with.
+fn with_partner(name: &str, value: &str) -> Result<NodeSettings, String> {
+    let partner = match name {
+        "depth_min" => "depth_max:=100.0",
+        "depth_max" => "depth_min:=0.0",
+        "gripper_width_min" => "gripper_width_max:=2.0",
+        "gripper_width_max" => "gripper_width_min:=0.0",
+        _ => return with(&format!("{name}:={value}")),
+    };
+    settings(&["--ros-args", "-p", partner, "-p", &format!("{name}:={value}")]).map_err(|error| error.to_string())
+}
+
+/// Ends of ranges at which nothing is left between the two of a pair.
+const EMPTY: [(&str, &str); 4] =
+    [("depth_min", "100.0"), ("depth_max", "0.0"), ("gripper_width_min", "2.0"), ("gripper_width_max", "0.0")];
+
+#[test]
+fn least_and_greatest_are_checked_together() {
+    for (name, value) in EMPTY {
+        let message = with_partner(name, value).unwrap_err();
+        assert!(message.contains(name) && message.contains('<'), "{message}");
+    }
+    let message = with("depth_min:=6.0").unwrap_err();
+    assert!(message.contains("depth_min < depth_max, found 6.0 and 5.0"), "{message}");
+    let both = settings(&["--ros-args", "-p", "depth_min:=6.0", "-p", "depth_max:=7.0"]).unwrap();
+    assert_eq!((both.depth_min_m, both.depth_max_m), (6.0, 7.0), "in any order");
+}
+
 #[test]
 fn every_range_ends_where_the_table_says() {
     for parameter in PARAMETERS {
         for (value, in_range) in edges(&parameter.kind) {
-            let result = with(&format!("{}:={value}", parameter.name));
+            if EMPTY.contains(&(parameter.name, value.as_str())) {
+                continue;
+            }
+            let result = with_partner(parameter.name, &value);
             assert_eq!(result.is_ok(), in_range, "{}:={value}: {result:?}", parameter.name);
             if let Err(message) = result {
                 assert!(message.contains(parameter.name) && message.contains(&parameter.kind.expected()), "{message}");
@@ -177,7 +208,7 @@ fn every_value_reaches_its_setting() {
             Kind::Text { .. } => "/some/folder".to_owned(),
             Kind::Names { .. } => "[hold, cut_with]".to_owned(),
         };
-        let changed = with(&format!("{}:={value}", parameter.name)).unwrap();
+        let changed = with_partner(parameter.name, &value).unwrap();
         assert_ne!(changed, defaults(), "{}:={value} changes nothing", parameter.name);
     }
 }

@@ -11,6 +11,18 @@ pub enum ConfigError {
     /// A parameter has a wrong type or lies out of its range.
     #[error(transparent)]
     Value(Box<ValueError>),
+    /// Two parameters that each lie in their range do not go together.
+    #[error("parameters {least} and {greatest}: expected {least} < {greatest}, found {low:?} and {high:?}")]
+    Order {
+        /// The name of the lesser one.
+        least: &'static str,
+        /// The name of the greater one.
+        greatest: &'static str,
+        /// Their values.
+        low: f64,
+        /// Their values.
+        high: f64,
+    },
     /// There is no such parameter.
     #[error("{origin}: unknown parameter {name:?}{hint}")]
     Unknown {

@@ -373,6 +373,58 @@ pub static PARAMETERS: &[Parameter] = &[
         },
     },
     Parameter {
+        name: "use_depth",
+        live: false,
+        description: "Take registered depth images from depth/image and give regions a pose, a width and a length in metres. \
+                      Needs camera_info.",
+        kind: Kind::Bool { default: false, set: |s, on| s.use_depth = on },
+    },
+    Parameter {
+        name: "sync_slop",
+        live: true,
+        description: "A depth image belongs to a picture whose stamp is no further away than this [s].",
+        kind: Kind::Double {
+            default: value(0.02),
+            range: (0.0, 0.5),
+            set: |s, seconds| s.sync_slop = Duration::from_secs_f64(seconds),
+        },
+    },
+    Parameter {
+        name: "depth_wait",
+        live: true,
+        description: "How long the depth image is waited for, counted from the begin of work on the picture [s]: regions are \
+                      published without 3D then. A model that takes longer never waits.",
+        kind: Kind::Double {
+            default: value(0.03),
+            range: (0.0, 1.0),
+            set: |s, seconds| s.depth_wait = Duration::from_secs_f64(seconds),
+        },
+    },
+    Parameter {
+        name: "depth_min",
+        live: true,
+        description: "Nearer depth is not used [m]. Less than depth_max.",
+        kind: Kind::Double { default: value(0.1), range: (0.0, 100.0), set: |s, metres| s.depth_min_m = metres },
+    },
+    Parameter {
+        name: "depth_max",
+        live: true,
+        description: "Further depth is not used [m].",
+        kind: Kind::Double { default: value(5.0), range: (0.0, 100.0), set: |s, metres| s.depth_max_m = metres },
+    },
+    Parameter {
+        name: "gripper_width_min",
+        live: true,
+        description: "Narrower regions are flagged TOO_NARROW [m]. Less than gripper_width_max.",
+        kind: Kind::Double { default: value(0.0), range: (0.0, 2.0), set: |s, metres| s.gripper_width_min_m = metres },
+    },
+    Parameter {
+        name: "gripper_width_max",
+        live: true,
+        description: "Wider regions are flagged TOO_WIDE [m].",
+        kind: Kind::Double { default: value(0.12), range: (0.0, 2.0), set: |s, metres| s.gripper_width_max_m = metres },
+    },
+    Parameter {
         name: "overlay_alpha",
         live: true,
         description: "How much of ~/overlay is heat; the rest is the camera image.",

@@ -77,6 +77,20 @@ pub struct NodeSettings {
     pub heatmap_encoding: HeatmapEncoding,
     /// On which grid heat is given.
     pub heatmap_size: HeatmapSize,
+    /// Are regions measured with depth images?
+    pub use_depth: bool,
+    /// The furthest that a depth image's stamp may lie from the picture's.
+    pub sync_slop: Duration,
+    /// The longest that depth is waited for, from the begin of work on the picture.
+    pub depth_wait: Duration,
+    /// Nearer depth is not used; less than [`Self::depth_max_m`].
+    pub depth_min_m: f64,
+    /// Further depth is not used.
+    pub depth_max_m: f64,
+    /// Narrower regions are flagged; less than [`Self::gripper_width_max_m`].
+    pub gripper_width_min_m: f64,
+    /// Wider regions are flagged.
+    pub gripper_width_max_m: f64,
     /// How much of the overlay is heat, in [0, 1].
     pub overlay_alpha: f32,
     /// JPEG quality of `~/overlay/compressed`, 1 to 100.
@@ -110,7 +124,24 @@ impl NodeSettings {
             };
             settings.set(parameter, given)?;
         }
+        settings.check_together()?;
         Ok(settings)
+    }
+
+    /// Checks what no parameter's own range can say.
+    ///
+    /// # Errors
+    /// [`ConfigError::Order`]: a least value that is not below the greatest.
+    pub fn check_together(&self) -> Result<(), ConfigError> {
+        for (least, greatest, low, high) in [
+            ("depth_min", "depth_max", self.depth_min_m, self.depth_max_m),
+            ("gripper_width_min", "gripper_width_max", self.gripper_width_min_m, self.gripper_width_max_m),
+        ] {
+            if low >= high {
+                return Err(ConfigError::Order { least, greatest, low, high });
+            }
+        }
+        Ok(())
     }
 
     fn set_default(&mut self, parameter: &Parameter) {

@@ -6,11 +6,14 @@
 //! Health: what both sides count; Health::snapshot for status, Summary at the end
 //! ```
 //!
+//! Depth frames go a way of their own: `depth::DepthInbox` -> `depth::DepthStage`, which a sink asks for its regions' 3D.
+//!
 //! Every frame offered has exactly one end: processed, dropped for a reason, or rejected for a reason.
 
 mod accounting;
 mod admission;
 mod cadence;
+pub mod depth;
 mod health;
 mod intake;
 pub mod lifecycle;

@@ -95,6 +95,7 @@ impl Lap<'_> {
         };
         self.remark_stamp(frame.stamp, &admitted);
         let frame = Frame { stamp: admitted.stamp, ..frame };
+        sink.begin(frame.stamp);
         let wanted = sink.wanted();
         match pipeline.process(&frame, wanted) {
             Ok(perception) => {

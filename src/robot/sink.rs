@@ -3,7 +3,7 @@
 use crate::{
     config::NodeSettings,
     perceive::{
-        Frame,
+        Frame, Stamp,
         pipeline::{Perception, Wanted},
     },
 };
@@ -31,6 +31,9 @@ pub struct PublishError {
 pub trait Sink {
     /// Takes other settings, from the next frame on.
     fn apply(&mut self, settings: &NodeSettings);
+
+    /// Work on the frame of this stamp begins: what else belongs to it can be gathered meanwhile.
+    fn begin(&mut self, _stamp: Stamp) {}
 
     /// What has subscribers now; asked before each frame.
     fn wanted(&mut self) -> Wanted;

@@ -10,20 +10,22 @@ use r2r::sensor_msgs::msg::CameraInfo;
 
 use super::{
     NodeError,
+    depth::{self, DepthMessage},
     inlet::Inlet,
     input::{CameraMessage, CameraTopic},
-    publish::{LatestCameraInfo, RosSink},
+    publish::{LatestCameraInfo, RosSink, SinkInputs},
     qos,
     spin::{Graph, Spin, Works},
 };
 use crate::{
     config::{NodeSettings, Reliability, RosArgs},
-    robot::{Health, InputFacts, Intake},
+    robot::{Health, InputFacts, Intake, depth::DepthInbox},
 };
 
 /// The camera's topics, before remapping.
 const IMAGE: &str = "image";
 const CAMERA_INFO: &str = "camera_info";
+const DEPTH: &str = "depth/image";
 
 /// Lives as long as the node; its inputs are closed until [`Self::open`].
 pub struct Camera {
@@ -35,6 +37,14 @@ pub struct Camera {
     images: Inlet<Vec<u8>>,
     calibrations: Inlet<CameraInfo>,
     latest: LatestCameraInfo,
+    /// None: depth is not in use.
+    depth: Option<Depth>,
+}
+
+/// A camera's depth images.
+struct Depth {
+    images: Inlet<Vec<u8>>,
+    inbox: Arc<DepthInbox<DepthMessage>>,
 }
 
 impl Camera {
@@ -47,6 +57,7 @@ impl Camera {
             images: Inlet::new(topic.subscribed.clone()),
             calibrations: Inlet::new(CAMERA_INFO.to_owned()),
             latest: LatestCameraInfo::default(),
+            depth: settings.use_depth.then(|| Depth { images: Inlet::new(DEPTH.to_owned()), inbox: Arc::default() }),
             topic,
         }
     }
@@ -62,7 +73,12 @@ impl Camera {
         model_id: String,
     ) -> Result<RosSink, NodeError> {
         let latest = self.latest.clone();
-        let sink = spin.call(move |works| RosSink::create(works, &settings, model_id, latest)).await??;
+        let depth = self
+            .depth
+            .as_ref()
+            .map(|depth| depth::Source { inbox: depth.inbox.clone(), rectification: self.topic.rectification() });
+        let inputs = SinkInputs { camera_info: latest, depth };
+        let sink = spin.call(move |works| RosSink::create(works, &settings, model_id, inputs)).await??;
         Ok(sink)
     }
 
@@ -77,7 +93,16 @@ impl Camera {
         // A calibration from before is of a camera that may have been changed meanwhile.
         *latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.health.resumed(Instant::now());
+        let depth = self.depth.as_ref().map(|depth| {
+            depth.inbox.clear();
+            (depth.images.clone(), depth.inbox.clone())
+        });
         spin.call(move |works| {
+            if let Some((images, inbox)) = depth {
+                let subscribe =
+                    |node: &mut r2r::Node, name: &str| node.subscribe_raw(name, "sensor_msgs/msg/Image", qos::depth());
+                images.open(works, subscribe, depth::receiver(inbox))?;
+            }
             images.open(
                 works,
                 |node, name| node.subscribe_raw(name, topic.message_type, qos::input(topic.reliability)),
@@ -99,6 +124,14 @@ impl Camera {
     pub fn close(&self) {
         self.images.close();
         self.calibrations.close();
+        if let Some(depth) = &self.depth {
+            depth.images.close();
+        }
+    }
+
+    /// Why the last picture's regions had no 3D, where they should have.
+    pub fn depth_trouble(&self) -> Option<String> {
+        self.depth.as_ref()?.inbox.trouble()
     }
 
     /// What the middleware knows about its images.

@@ -3,7 +3,11 @@
 use r2r::sensor_msgs::msg::CameraInfo;
 
 use super::{image_message::Header, regions};
-use crate::contract::Size;
+use crate::{
+    contract::Size,
+    perceive::depth::{Calibration, RegionOfInterest},
+    robot::depth::NewestCalibration,
+};
 
 /// Why there is no calibration for a heatmap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +29,28 @@ pub enum CameraInfoError {
     /// K, R or P does not have its 9, 9 or 12 numbers: r2r would panic on publishing it.
     #[error("camera_info: expected 9, 9 and 12 numbers in K, R and P")]
     Shape,
+}
+
+/// What a message says, unchecked, for 3D.
+pub fn newest(camera_info: &CameraInfo) -> NewestCalibration {
+    let roi = &camera_info.roi;
+    NewestCalibration {
+        frame_id: camera_info.header.frame_id.clone(),
+        calibration: Calibration {
+            size: Size { height: camera_info.height, width: camera_info.width },
+            distortion_model: camera_info.distortion_model.clone(),
+            d: camera_info.d.clone(),
+            k: camera_info.k.clone(),
+            p: camera_info.p.clone(),
+            binning: [camera_info.binning_x, camera_info.binning_y],
+            roi: RegionOfInterest {
+                x_offset: roi.x_offset,
+                y_offset: roi.y_offset,
+                width: roi.width,
+                height: roi.height,
+            },
+        },
+    }
 }
 
 /// The calibration of a heatmap of size `heat` over a picture of size `source`, under the picture's header.

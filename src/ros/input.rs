@@ -8,7 +8,7 @@ use std::{
 use super::image_message::{self, Transport};
 use crate::{
     config::{ImageTransport, NodeSettings, Reliability, RosArgs},
-    perceive::{Frame, FrameError},
+    perceive::{Frame, FrameError, depth::Rectification},
     robot::Incoming,
 };
 
@@ -80,6 +80,32 @@ impl CameraTopic {
                     reliability,
                 }
             }
+        }
+    }
+
+    /// Are its pictures rectified? Only the name can tell: image_proc publishes `image_rect`, `image_rect_color`, newer
+    /// drivers `rect/image`; camera_info is the same for both.
+    pub fn rectification(&self) -> Rectification {
+        rectification(&self.resolved)
+    }
+}
+
+fn rectification(topic: &str) -> Rectification {
+    let is_rectified = topic.split('/').any(|part| part == "rect" || part.starts_with("image_rect"));
+    if is_rectified { Rectification::Rectified } else { Rectification::Raw }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rectified_picture_is_known_by_its_topic() {
+        for topic in ["/cam/image_rect", "/left/image_rect_color/compressed", "/zed/rgb/color/rect/image"] {
+            assert_eq!(rectification(topic), Rectification::Rectified, "{topic}");
+        }
+        for topic in ["/cam/image_raw", "/image", "/rectangle/image", "/correct/image_color"] {
+            assert_eq!(rectification(topic), Rectification::Raw, "{topic}");
         }
     }
 }

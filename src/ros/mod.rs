@@ -14,6 +14,8 @@ pub mod camera_info;
 #[cfg(feature = "ros")]
 mod clock;
 #[cfg(feature = "ros")]
+mod depth;
+#[cfg(feature = "ros")]
 mod error;
 #[cfg(feature = "ros")]
 mod inlet;

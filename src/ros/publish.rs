@@ -1,6 +1,9 @@
 //! The output topics: what the node publishes for each processed frame.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use r2r::{
@@ -10,6 +13,7 @@ use r2r::{
 use super::{
     bulk::{self, HeatmapsHead, Picture},
     camera_info,
+    depth::{self, DepthMessage},
     image_message::Header,
     qos, regions,
     spin::Works,
@@ -18,10 +22,13 @@ use crate::{
     config::NodeSettings,
     contract::Size,
     perceive::{
-        Frame,
+        Frame, Stamp,
         pipeline::{Perception, Wanted},
     },
-    robot::{PublishError, PublishFacts, Sink},
+    robot::{
+        PublishError, PublishFacts, Sink,
+        depth::{DepthResult, DepthStage, DepthStageSettings, PictureRegions},
+    },
 };
 
 /// What image_transport's subscribers read: an rgb8 picture whose JPEG decodes to bgr8.
@@ -30,6 +37,15 @@ const JPEG_FORMAT: &str = "rgb8; jpeg compressed bgr8";
 /// The newest calibration, where one has come.
 pub type LatestCameraInfo = Arc<Mutex<Option<CameraInfo>>>;
 
+/// What a sink takes from its camera beside the pictures.
+#[derive(Debug)]
+pub struct SinkInputs {
+    /// The newest calibration.
+    pub camera_info: LatestCameraInfo,
+    /// None: depth is not in use.
+    pub depth: Option<depth::Source>,
+}
+
 /// Publishes each frame's results. Only the grasp regions are made when nobody listens.
 #[derive(Debug)]
 pub struct RosSink {
@@ -37,12 +53,20 @@ pub struct RosSink {
     model_id: String,
     jpeg_quality: u8,
     camera_info: LatestCameraInfo,
+    depth: Option<Depth>,
     /// Serialised message and JPEG file of one frame; their memory is reused.
     message: Vec<u8>,
     jpeg: Vec<u8>,
     /// What was warned about already: these repeat with every frame.
     camera_info_warned: bool,
     jpeg_warned: bool,
+}
+
+/// Regions' 3D, and the topics for it.
+#[derive(Debug)]
+struct Depth {
+    stage: DepthStage<DepthMessage>,
+    topics: depth::Topics,
 }
 
 #[derive(Debug)]
@@ -71,7 +95,7 @@ impl RosSink {
         works: &mut Works,
         settings: &NodeSettings,
         model_id: String,
-        camera_info: LatestCameraInfo,
+        inputs: SinkInputs,
     ) -> Result<Self, PublishError> {
         let node = &mut works.node;
         let output = || qos::output(settings.output_reliability);
@@ -89,11 +113,19 @@ impl RosSink {
                 output(),
             )?,
         };
+        let depth = match inputs.depth {
+            Some(source) => {
+                let stage = DepthStage::new(source.inbox, DepthStageSettings::from(settings), source.rectification);
+                Some(Depth { stage, topics: depth::Topics::create(node, output)? })
+            }
+            None => None,
+        };
         Ok(Self {
             topics,
             model_id,
             jpeg_quality: settings.overlay_jpeg_quality,
-            camera_info,
+            camera_info: inputs.camera_info,
+            depth,
             message: Vec::new(),
             jpeg: Vec::new(),
             camera_info_warned: false,
@@ -110,6 +142,20 @@ impl RosSink {
         for bulk in [heatmap, heatmaps, overlay, overlay_compressed] {
             node.destroy_publisher_untyped(bulk.publisher);
         }
+        if let Some(depth) = self.depth {
+            depth.topics.destroy(node);
+        }
+    }
+
+    /// Measures the frame's regions, where depth is in use.
+    fn measure(&mut self, frame: &Frame<'_>, perception: &Perception) -> DepthResult {
+        let Some(depth) = &mut self.depth else {
+            return DepthResult::default();
+        };
+        // The lock is not held while depth is waited for.
+        let newest = self.camera_info.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(camera_info::newest);
+        let picture = PictureRegions { frame, size: perception.source, regions: &perception.regions };
+        depth.stage.measure(&picture, newest.as_ref())
     }
 
     fn publish_camera_info(&mut self, header: Header<'_>, source: Size, heat: Size) -> Result<(), PublishError> {
@@ -159,6 +205,15 @@ impl RosSink {
 impl Sink for RosSink {
     fn apply(&mut self, settings: &NodeSettings) {
         self.jpeg_quality = settings.overlay_jpeg_quality;
+        if let Some(depth) = &mut self.depth {
+            depth.stage.apply(DepthStageSettings::from(settings));
+        }
+    }
+
+    fn begin(&mut self, stamp: Stamp) {
+        if let Some(depth) = &mut self.depth {
+            depth.stage.begin(stamp);
+        }
     }
 
     fn wanted(&mut self) -> Wanted {
@@ -179,8 +234,16 @@ impl Sink for RosSink {
     ) -> Result<(), PublishError> {
         let header = Header::from(frame);
         let source = perception.source;
-        let array = regions::message(frame, perception, facts, &self.model_id);
+        let started = Instant::now();
+        let depth = self.measure(frame, perception);
+        // Depth may have been waited for.
+        let measured_nanos = i64::try_from(started.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        let facts = PublishFacts { age_nanos: facts.age_nanos.saturating_add(measured_nanos), ..*facts };
+        let array = regions::message(frame, perception, &depth, &facts, &self.model_id);
         publish(&self.topics.grasp_regions, "~/grasp_regions", &array)?;
+        if let Some(Depth { topics, .. }) = &mut self.depth {
+            topics.publish(header, perception, &depth)?;
+        }
         if let Some(heat) = &perception.combined {
             // First the calibration: who synchronises both gets a pair.
             self.publish_camera_info(header, source, heat.size)?;
@@ -245,7 +308,8 @@ pub fn publish<T: r2r::WrappedTypesupport + 'static>(
     publisher.publish(message).map_err(|error| refused(name, &error))
 }
 
-fn has_subscribers<T: r2r::WrappedTypesupport + 'static>(publisher: &Publisher<T>) -> bool {
+/// Whether somebody listens.
+pub fn has_subscribers<T: r2r::WrappedTypesupport + 'static>(publisher: &Publisher<T>) -> bool {
     publisher.get_inter_process_subscription_count().is_ok_and(|count| count > 0)
 }
 

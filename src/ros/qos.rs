@@ -12,6 +12,11 @@ pub fn input(reliability: Reliability) -> QosProfile {
     QosProfile::default().keep_last(1).volatile().reliability(policy(reliability))
 }
 
+/// Depth: the last few messages, as it may run ahead of the pictures.
+pub fn depth() -> QosProfile {
+    QosProfile::default().keep_last(4).volatile().best_effort()
+}
+
 /// Results: the newest message only, volatile. Reliable matches every subscriber; with a depth of 1 a reader that does
 /// not keep up loses messages, the writer never waits for it.
 pub fn output(reliability: Reliability) -> QosProfile {

@@ -12,16 +12,26 @@ use super::{
     text::{MAX_FRAME_ID_BYTES, clean_prefix},
 };
 use crate::{
-    perceive::{Frame, Stamp, grasp::GraspRegion, pipeline::Perception},
-    robot::PublishFacts,
+    perceive::{
+        Frame, Stamp,
+        depth::{DepthState, MetricGrasp, RegionDepth},
+        grasp::GraspRegion,
+        pipeline::Perception,
+    },
+    robot::{PublishFacts, depth::DepthResult},
 };
 
-/// GraspRegionArray.NONE: depth is not in use.
-const DEPTH_NONE: u8 = GraspRegionArray::NONE as u8;
-
-/// The message for one processed frame. Without depth `has_3d` is false and every field of the 3D part is NaN, or 0 for
-/// the share of valid depth: nobody can mistake them for a place.
-pub fn message(frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts, model_id: &str) -> GraspRegionArray {
+/// The message for one processed frame. Where a region has no depth, `has_3d` is false and every field of the 3D part is
+/// NaN, or 0 for the share of valid depth: nobody can mistake them for a place.
+pub fn message(
+    frame: &Frame<'_>,
+    perception: &Perception,
+    depth: &DepthResult,
+    facts: &PublishFacts,
+    model_id: &str,
+) -> GraspRegionArray {
+    // Where depth says nothing there is nothing for each region.
+    let depths = depth.regions.iter().copied().chain(std::iter::repeat(RegionDepth::default()));
     GraspRegionArray {
         header: header(Header::from(frame)),
         model_id: model_id.to_owned(),
@@ -29,9 +39,28 @@ pub fn message(frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts,
         source_height: perception.source.height,
         age: duration(facts.age_nanos),
         frames_dropped: facts.frames_dropped,
-        depth_state: DEPTH_NONE,
-        regions: perception.regions.iter().map(region).collect(),
+        depth_state: depth_state(depth.state),
+        regions: perception.regions.iter().zip(depths).map(|(r, depth)| region(r, &depth)).collect(),
     }
+}
+
+/// The message's constant.
+fn depth_state(state: DepthState) -> u8 {
+    let constant = match state {
+        DepthState::None => GraspRegionArray::NONE,
+        DepthState::Ok => GraspRegionArray::OK,
+        DepthState::Late => GraspRegionArray::LATE,
+        DepthState::Unsynced => GraspRegionArray::UNSYNCED,
+        DepthState::Invalid => GraspRegionArray::INVALID,
+        DepthState::NoCameraInfo => GraspRegionArray::NO_CAMERA_INFO,
+    };
+    constant as u8
+}
+
+/// A grasp's place and orientation.
+pub fn pose(grasp: &MetricGrasp) -> Pose {
+    let ([px, py, pz], [x, y, z, w]) = (grasp.position_m, grasp.orientation_xyzw);
+    Pose { position: Point { x: px, y: py, z: pz }, orientation: Quaternion { x, y, z, w } }
 }
 
 /// The typed form of a header, cut to what C strings can hold.
@@ -58,8 +87,18 @@ fn duration(nanos: i64) -> Duration {
     }
 }
 
-fn region(region: &GraspRegion) -> GraspRegionMsg {
+fn region(region: &GraspRegion, depth: &RegionDepth) -> GraspRegionMsg {
     let nan = f64::NAN;
+    let nowhere = MetricGrasp {
+        position_m: [nan; 3],
+        orientation_xyzw: [nan; 4],
+        width_m: nan,
+        width_stddev_m: nan,
+        length_m: nan,
+        surface_normal: [nan; 3],
+    };
+    let grasp = depth.grasp.unwrap_or(nowhere);
+    let [nx, ny, nz] = grasp.surface_normal;
     GraspRegionMsg {
         affordance: region.affordance.to_string(),
         class_id: region.class_id,
@@ -74,19 +113,16 @@ fn region(region: &GraspRegion) -> GraspRegionMsg {
         point_x: region.point[0],
         point_y: region.point[1],
         closing_angle: region.closing_angle_rad,
-        has_3d: false,
-        pose: Pose {
-            position: Point { x: nan, y: nan, z: nan },
-            orientation: Quaternion { x: nan, y: nan, z: nan, w: nan },
-        },
-        width: f32::NAN,
-        length: f32::NAN,
-        width_stddev: f32::NAN,
-        surface_normal: Vector3 { x: nan, y: nan, z: nan },
-        depth: f32::NAN,
-        depth_valid_ratio: 0.0,
+        has_3d: depth.grasp.is_some(),
+        pose: pose(&grasp),
+        width: grasp.width_m as f32,
+        length: grasp.length_m as f32,
+        width_stddev: grasp.width_stddev_m as f32,
+        surface_normal: Vector3 { x: nx, y: ny, z: nz },
+        depth: grasp.position_m[2] as f32,
+        depth_valid_ratio: depth.valid_ratio,
         track_id: String::new(),
-        flags: region.flags,
+        flags: region.flags | depth.flags,
     }
 }
 

@@ -41,6 +41,7 @@ struct Moment<'a> {
     model: Option<&'a ModelFacts>,
     health: &'a HealthSnapshot,
     facts: &'a InputFacts,
+    depth_trouble: Option<String>,
 }
 
 impl Reporter {
@@ -82,7 +83,8 @@ impl Reporter {
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
             let model = place.model();
-            let moment = Moment { state, model: model.as_deref(), health: &health, facts: &facts };
+            let depth_trouble = place.camera.depth_trouble();
+            let moment = Moment { state, model: model.as_deref(), health: &health, facts: &facts, depth_trouble };
             let status = self.status(place.clock.now(), &moment);
             if let Err(error) = publish::publish(&self.publisher, "~/status", &status) {
                 tracing::warn!("{error}");
@@ -125,7 +127,7 @@ impl Reporter {
     }
 
     fn reasons(&self, moment: &Moment<'_>) -> Vec<String> {
-        let Moment { state, model, health, facts } = moment;
+        let Moment { state, model, health, facts, depth_trouble } = moment;
         let mut reasons: Vec<String> = self.trouble.iter().cloned().collect();
         if let Some(provider) = model.map(|model| &model.provider).filter(|provider| provider.is_degraded()) {
             let (used, failed) = (provider.used.name(), provider.failed.join("; "));
@@ -136,6 +138,7 @@ impl Reporter {
                 reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
             }
             reasons.extend(self.silence.reason(health, facts));
+            reasons.extend(depth_trouble.clone());
         }
         reasons
     }
