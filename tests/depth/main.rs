@@ -11,6 +11,7 @@ mod camera;
 mod grasp;
 mod image;
 mod scene;
+mod stage;
 mod sync;
 
 use looptrans_ros::perceive::depth::DepthSettings;
