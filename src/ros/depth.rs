@@ -125,7 +125,7 @@ impl Topics {
             count += 1;
         }
         for id in count..self.shown {
-            markers.extend(KINDS.map(|kind| blank(header, kind, id, Marker::DELETE)));
+            markers.extend(KINDS.map(|kind| blank(header, kind, id, Marker::DELETE as i32)));
         }
         self.shown = count;
         publish::publish(&self.markers, MARKERS, &MarkerArray { markers })
@@ -133,21 +133,21 @@ impl Topics {
 }
 
 /// Namespace and type.
-type Kind = (&'static str, i64);
+type Kind = (&'static str, i32);
 
-const CLOSING: Kind = ("closing", Marker::LINE_STRIP);
-const APPROACH: Kind = ("approach", Marker::ARROW);
-const LABEL: Kind = ("label", Marker::TEXT_VIEW_FACING);
+const CLOSING: Kind = ("closing", Marker::LINE_STRIP as i32);
+const APPROACH: Kind = ("approach", Marker::ARROW as i32);
+const LABEL: Kind = ("label", Marker::TEXT_VIEW_FACING as i32);
 const KINDS: [Kind; 3] = [CLOSING, APPROACH, LABEL];
 
-fn blank(header: Header<'_>, (ns, kind): Kind, id: usize, action: i64) -> Marker {
+fn blank(header: Header<'_>, (ns, kind): Kind, id: usize, action: i32) -> Marker {
     Marker {
         header: regions::header(header),
         ns: ns.to_owned(),
         // At most max_regions, 256.
         id: id as i32,
-        type_: kind as i32,
-        action: action as i32,
+        type_: kind,
+        action,
         lifetime: Duration { sec: LIFETIME_SECONDS, nanosec: 0 },
         ..Marker::default()
     }
@@ -159,7 +159,7 @@ fn draw(header: Header<'_>, id: usize, region: &GraspRegion, grasp: &MetricGrasp
     // Points of a marker lie in its pose's frame: x is the closing direction, z the approach.
     let along = |x: f64, z: f64| Point { x, y: 0.0, z };
     let marker = |kind: Kind, scale: [f64; 3]| {
-        let mut marker = blank(header, kind, id, Marker::ADD);
+        let mut marker = blank(header, kind, id, Marker::ADD as i32);
         marker.pose = regions::pose(grasp);
         marker.scale = Vector3 { x: scale[0], y: scale[1], z: scale[2] };
         marker.color = colour(0.9);

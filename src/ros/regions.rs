@@ -46,15 +46,14 @@ pub fn message(
 
 /// The message's constant.
 fn depth_state(state: DepthState) -> u8 {
-    let constant = match state {
-        DepthState::None => GraspRegionArray::NONE,
-        DepthState::Ok => GraspRegionArray::OK,
-        DepthState::Late => GraspRegionArray::LATE,
-        DepthState::Unsynced => GraspRegionArray::UNSYNCED,
-        DepthState::Invalid => GraspRegionArray::INVALID,
-        DepthState::NoCameraInfo => GraspRegionArray::NO_CAMERA_INFO,
-    };
-    constant as u8
+    match state {
+        DepthState::None => GraspRegionArray::NONE as u8,
+        DepthState::Ok => GraspRegionArray::OK as u8,
+        DepthState::Late => GraspRegionArray::LATE as u8,
+        DepthState::Unsynced => GraspRegionArray::UNSYNCED as u8,
+        DepthState::Invalid => GraspRegionArray::INVALID as u8,
+        DepthState::NoCameraInfo => GraspRegionArray::NO_CAMERA_INFO as u8,
+    }
 }
 
 /// A grasp's place and orientation.
