@@ -46,14 +46,41 @@ pub struct Workplace {
     pub camera: Camera,
     /// The settings in force; see [`robot::run`].
     pub settings: watch::Receiver<Arc<NodeSettings>>,
-    models: Mutex<Models>,
+    /// What is known of the model.
+    pub models: Arc<Models>,
 }
 
-#[derive(Default)]
-struct Models {
+/// What is known of the model, for everybody.
+#[derive(Debug, Default)]
+pub struct Models(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
     loaded: Option<Arc<ModelFacts>>,
     /// Also after it was freed.
     last: Option<Arc<ModelFacts>>,
+}
+
+impl Models {
+    /// The model that is loaded.
+    pub fn loaded(&self) -> Option<Arc<ModelFacts>> {
+        self.known().loaded.clone()
+    }
+
+    fn last(&self) -> Option<Arc<ModelFacts>> {
+        self.known().last.clone()
+    }
+
+    fn set(&self, facts: Option<Arc<ModelFacts>>) {
+        let mut known = self.known();
+        known.last = facts.clone().or_else(|| known.last.take());
+        known.loaded = facts;
+    }
+
+    // Facts for people: one of two assignments missing after a panic would do no harm.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is known of the model that is loaded.
@@ -103,19 +130,9 @@ pub struct Failed {
 }
 
 impl Workplace {
-    /// One where nothing is loaded.
-    pub fn new(spin: Spin, clock: RosClock, camera: Camera, settings: watch::Receiver<Arc<NodeSettings>>) -> Self {
-        Self { spin, clock, camera, settings, models: Mutex::default() }
-    }
-
-    /// The model that is loaded.
-    pub fn model(&self) -> Option<Arc<ModelFacts>> {
-        self.models().loaded.clone()
-    }
-
     /// What the node's whole life came to; None if it never had a model.
     pub fn summary(&self) -> Option<Summary> {
-        let last = self.models().last.clone()?;
+        let last = self.models.last()?;
         Some(self.camera.health.summary(last.id.clone(), last.provider.used.name().to_owned()))
     }
 
@@ -140,17 +157,6 @@ impl Workplace {
                 }
             });
         Ok(topics.await??)
-    }
-
-    fn set_model(&self, facts: Option<Arc<ModelFacts>>) {
-        let mut models = self.models();
-        models.last = facts.clone().or_else(|| models.last.take());
-        models.loaded = facts;
-    }
-
-    // Facts for people: one of two assignments missing after a panic would do no harm.
-    fn models(&self) -> MutexGuard<'_, Models> {
-        self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -213,7 +219,7 @@ impl Holding {
         let (sink, label_info) = place.create_topics(settings, facts.id.clone()).await?;
         let loaded = Loaded { pipeline, sink, label_info, facts: facts.clone() };
         loaded.publish_labels(&place);
-        place.set_model(Some(facts));
+        place.models.set(Some(facts));
         self.stage = Stage::Loaded(Box::new(loaded));
         Ok(())
     }
@@ -267,7 +273,7 @@ impl Holding {
             }
         };
         let Loaded { pipeline, sink, label_info, .. } = *loaded;
-        self.place.set_model(None);
+        self.place.models.set(None);
         let destroyed = self.place.spin.call(move |works| {
             sink.destroy(works);
             works.node.destroy_publisher(label_info);

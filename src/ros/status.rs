@@ -81,7 +81,7 @@ impl Reporter {
         }
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
-            let model = place.model();
+            let model = place.models.loaded();
             let moment = Moment { state, model: model.as_deref(), health: &health, facts: &facts };
             let status = self.status(place.clock.now(), &moment);
             if let Err(error) = publish::publish(&self.publisher, "~/status", &status) {

@@ -7,6 +7,8 @@ Commands (all have "op"):
   publish     topic message          bytes are written {"hex": "..."}
   flood       topic message count    the same message again and again, its stamp's nanoseconds counting up
   matched     topic count            -> a "matched" event once that many subscriptions and publishers are there
+  call        service type request [times]  -> a "responses" event: that many answers to that many parallel requests
+  vanish      service type request   a client sends a request and is gone before the answer
   topics      node                   -> a "topics" event: what that node subscribes to and publishes, with types
 Every command is answered by a "done" event. Errors end the program.
 
@@ -32,6 +34,11 @@ from rclpy.serialization import deserialize_message, serialize_message
 MATCH_SECONDS = 30.0
 
 
+def service_class(name: str) -> type:
+    package, _, service = name.split("/")
+    return getattr(importlib.import_module(f"{package}.srv"), service)
+
+
 def message_class(name: str) -> type:
     package, _, message = name.split("/")
     return getattr(importlib.import_module(f"{package}.msg"), message)
@@ -53,6 +60,11 @@ def to_json(value: Any) -> Any:
 def fill(message: Any, values: dict[str, Any]) -> Any:
     for name, value in values.items():
         current = getattr(message, name)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            # The element's class is only in the field's type: "sequence<package/Message>".
+            kind = message.get_fields_and_field_types()[name].removeprefix("sequence<").removesuffix(">")
+            package, message_name = kind.split("/")
+            value = [fill(message_class(f"{package}/msg/{message_name}")(), item) for item in value]
         if isinstance(value, dict) and "hex" in value:
             setattr(message, name, array.array("B", bytes.fromhex(value["hex"])))
         elif isinstance(value, dict):
@@ -124,6 +136,29 @@ class Bridge:
         if topic in self.publishers:
             return self.publishers[topic].get_subscription_count()
         return self.node.count_publishers(topic)
+
+    def call(self, command: dict[str, Any]) -> None:
+        kind = service_class(command["type"])
+        clients = [self.node.create_client(kind, command["service"]) for _ in range(command.get("times", 1))]
+        for client in clients:
+            if not client.wait_for_service(MATCH_SECONDS):
+                raise SystemExit(f"no service {command['service']} after {MATCH_SECONDS} s")
+        futures = [client.call_async(fill(kind.Request(), command["request"])) for client in clients]
+        deadline = time.monotonic() + MATCH_SECONDS
+        while not all(future.done() for future in futures):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{command['service']}: not all requests were answered")
+            time.sleep(0.001)
+        self.say("responses", responses=[to_json(future.result()) for future in futures])
+        for client in clients:
+            self.node.destroy_client(client)
+
+    def vanish(self, command: dict[str, Any]) -> None:
+        kind = service_class(command["type"])
+        client = self.node.create_client(kind, command["service"])
+        client.wait_for_service(MATCH_SECONDS)
+        client.call_async(fill(kind.Request(), command["request"]))
+        self.node.destroy_client(client)
 
     def topics(self, command: dict[str, Any]) -> None:
         space, _, name = command["node"].rpartition("/")
