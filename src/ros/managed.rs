@@ -110,14 +110,21 @@ enum Stage {
 struct Loaded {
     pipeline: Pipeline,
     sink: RosSink,
-    label_info: Publisher<LabelInfo>,
-    facts: Arc<ModelFacts>,
+    labels: Labels,
 }
 
 struct Running {
     intake: Arc<Intake<CameraMessage>>,
     /// What the perception thread was given, when it has ended.
     ended: oneshot::Receiver<Box<Loaded>>,
+    labels: Labels,
+}
+
+/// `~/label_info`.
+#[derive(Clone)]
+struct Labels {
+    publisher: Publisher<LabelInfo>,
+    facts: Arc<ModelFacts>,
 }
 
 /// Why a transition did not succeed.
@@ -189,8 +196,10 @@ impl Holding {
 
     /// Publishes the labels again, after a change of the threshold in them.
     pub fn publish_labels(&self) {
-        if let Stage::Loaded(loaded) = &self.stage {
-            loaded.publish_labels(&self.place);
+        match &self.stage {
+            Stage::Empty => {}
+            Stage::Loaded(loaded) => loaded.labels.publish(&self.place),
+            Stage::Running(running) => running.labels.publish(&self.place),
         }
     }
 
@@ -216,9 +225,10 @@ impl Holding {
             contract: pipeline.contract().clone(),
             provider: pipeline.provider().clone(),
         });
-        let (sink, label_info) = place.create_topics(settings, facts.id.clone()).await?;
-        let loaded = Loaded { pipeline, sink, label_info, facts: facts.clone() };
-        loaded.publish_labels(&place);
+        let (sink, publisher) = place.create_topics(settings, facts.id.clone()).await?;
+        let labels = Labels { publisher, facts: facts.clone() };
+        labels.publish(&place);
+        let loaded = Loaded { pipeline, sink, labels };
         place.models.set(Some(facts));
         self.stage = Stage::Loaded(Box::new(loaded));
         Ok(())
@@ -234,7 +244,8 @@ impl Holding {
                 return Err(error.into());
             }
         };
-        let facts = loaded.facts.clone();
+        let labels = loaded.labels.clone();
+        let facts = labels.facts.clone();
         let ended = {
             let (intake, clock, settings) = (intake.clone(), place.clock.clone(), place.settings.clone());
             on_thread("perception", move || {
@@ -244,7 +255,7 @@ impl Holding {
             })
             .map_err(lost)?
         };
-        self.stage = Stage::Running(Running { intake, ended });
+        self.stage = Stage::Running(Running { intake, ended, labels });
         tracing::info!(
             "model {} on {}; waiting for images on {}",
             facts.id,
@@ -272,11 +283,11 @@ impl Holding {
                 running.ended.await.map_err(|_| broken("perception"))?
             }
         };
-        let Loaded { pipeline, sink, label_info, .. } = *loaded;
+        let Loaded { pipeline, sink, labels } = *loaded;
         self.place.models.set(None);
         let destroyed = self.place.spin.call(move |works| {
             sink.destroy(works);
-            works.node.destroy_publisher(label_info);
+            works.node.destroy_publisher(labels.publisher);
         });
         destroyed.await.map_err(lost)?;
         // Freeing a model can take a while: not on a thread that answers requests.
@@ -285,11 +296,11 @@ impl Holding {
     }
 }
 
-impl Loaded {
-    fn publish_labels(&self, place: &Workplace) {
+impl Labels {
+    fn publish(&self, place: &Workplace) {
         let threshold = place.current_settings().heat_threshold;
         let labels = status::labels(place.clock.now(), &self.facts, threshold);
-        if let Err(error) = publish::publish(&self.label_info, "~/label_info", &labels) {
+        if let Err(error) = publish::publish(&self.publisher, "~/label_info", &labels) {
             tracing::warn!("{error}");
         }
     }

@@ -12,7 +12,8 @@ Commands (all have "op"):
   topics      node                   -> a "topics" event: what that node subscribes to and publishes, with types
 Every command is answered by a "done" event. Errors end the program.
 
-Also: bridge.py --deserialize TYPE FILE    prints the serialised message in FILE as JSON
+Also: bridge.py --vanish SERVICE TYPE JSON   sends a request and is gone
+      bridge.py --deserialize TYPE FILE    prints the serialised message in FILE as JSON
       bridge.py --serialize TYPE           writes the JSON message on stdin, serialised, to stdout
 """
 
@@ -20,6 +21,8 @@ import array
 import importlib
 import json
 import math
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -88,6 +91,7 @@ class Bridge:
         self.subscriptions: dict[str, Any] = {}
         self.publishers: dict[str, Any] = {}
         self.types: dict[str, type] = {}
+        self.clients: dict[tuple[str, str], Any] = {}
         self.lock = threading.Lock()
 
     def say(self, event: str, **fields: Any) -> None:
@@ -139,26 +143,23 @@ class Bridge:
 
     def call(self, command: dict[str, Any]) -> None:
         kind = service_class(command["type"])
-        clients = [self.node.create_client(kind, command["service"]) for _ in range(command.get("times", 1))]
-        for client in clients:
-            if not client.wait_for_service(MATCH_SECONDS):
-                raise SystemExit(f"no service {command['service']} after {MATCH_SECONDS} s")
-        futures = [client.call_async(fill(kind.Request(), command["request"])) for client in clients]
+        key = (command["service"], command["type"])
+        client = self.clients.get(key) or self.node.create_client(kind, command["service"])
+        self.clients[key] = client
+        if not client.wait_for_service(MATCH_SECONDS):
+            raise SystemExit(f"no service {command['service']} after {MATCH_SECONDS} s")
+        requests = [fill(kind.Request(), command["request"]) for _ in range(command.get("times", 1))]
+        futures = [client.call_async(request) for request in requests]
         deadline = time.monotonic() + MATCH_SECONDS
         while not all(future.done() for future in futures):
             if time.monotonic() > deadline:
                 raise SystemExit(f"{command['service']}: not all requests were answered")
             time.sleep(0.001)
         self.say("responses", responses=[to_json(future.result()) for future in futures])
-        for client in clients:
-            self.node.destroy_client(client)
 
     def vanish(self, command: dict[str, Any]) -> None:
-        kind = service_class(command["type"])
-        client = self.node.create_client(kind, command["service"])
-        client.wait_for_service(MATCH_SECONDS)
-        client.call_async(fill(kind.Request(), command["request"]))
-        self.node.destroy_client(client)
+        arguments = [command["service"], command["type"], json.dumps(command["request"])]
+        subprocess.run([sys.executable, __file__, "--vanish", *arguments], check=True)
 
     def topics(self, command: dict[str, Any]) -> None:
         space, _, name = command["node"].rpartition("/")
@@ -198,10 +199,21 @@ def run() -> None:
     thread.join(5)
 
 
+def vanish(service: str, kind_name: str, request: str) -> None:
+    rclpy.init()
+    kind = service_class(kind_name)
+    client = rclpy.create_node("vanishing_peer").create_client(kind, service)
+    client.wait_for_service(MATCH_SECONDS)
+    client.call_async(fill(kind.Request(), json.loads(request)))
+    os._exit(0)  # as a killed process does: no goodbye
+
+
 def main() -> None:
     match sys.argv[1:]:
         case []:
             run()
+        case ["--vanish", service, kind, request]:
+            vanish(service, kind, request)
         case ["--deserialize", kind, file]:
             with open(file, "rb") as bytes_of:
                 print(json.dumps(to_json(deserialize_message(bytes_of.read(), message_class(kind)))))

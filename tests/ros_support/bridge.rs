@@ -137,7 +137,7 @@ impl Bridge {
         self.call_in_parallel(service, service_type, request, 1).remove(0)
     }
 
-    /// Calls a service from that many clients at once; every one must be answered.
+    /// Sends that many requests at once, without waiting for an answer between them; every one must be answered.
     pub fn call_in_parallel(&mut self, service: &str, kind: &str, request: Value, times: usize) -> Vec<Value> {
         self.command(json!({"op": "call", "service": service, "type": kind, "request": request, "times": times}));
         let event = self.wait("responses", |event| event["event"] == "responses");
