@@ -91,7 +91,6 @@ class Bridge:
         self.subscriptions: dict[str, Any] = {}
         self.publishers: dict[str, Any] = {}
         self.types: dict[str, type] = {}
-        self.clients: dict[tuple[str, str], Any] = {}
         self.lock = threading.Lock()
 
     def say(self, event: str, **fields: Any) -> None:
@@ -143,9 +142,7 @@ class Bridge:
 
     def call(self, command: dict[str, Any]) -> None:
         kind = service_class(command["type"])
-        key = (command["service"], command["type"])
-        client = self.clients.get(key) or self.node.create_client(kind, command["service"])
-        self.clients[key] = client
+        client = self.node.create_client(kind, command["service"])
         if not client.wait_for_service(MATCH_SECONDS):
             raise SystemExit(f"no service {command['service']} after {MATCH_SECONDS} s")
         requests = [fill(kind.Request(), command["request"]) for _ in range(command.get("times", 1))]
