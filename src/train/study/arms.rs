@@ -107,8 +107,10 @@ pub fn chosen(arms: Vec<Arm>, names: &[String]) -> Result<Vec<Arm>, TrainError> 
 pub(super) fn published(arm: &str, dataset: &Dataset) -> Option<[f64; 3]> {
     let seen = dataset.folder.file_name().is_some_and(|name| name == "Seen");
     let same = dataset.affordances.iter().map(String::as_str).eq(AGD20K_SEEN);
+    // Other datasets may lie in a folder of that name.
+    let whole = (0..AGD20K_SEEN.len()).all(|label| dataset.test.iter().any(|item| item.label == label));
     let row = ROWS.iter().find(|row| row.name == arm)?;
-    (seen && same).then_some(row.published)
+    (seen && same && whole).then_some(row.published)
 }
 
 /// The maps that an arm is judged by.
