@@ -261,13 +261,12 @@ impl<'a> Study<'a> {
             Plan::new(settings, self.backbone, &cell.folder)?
         };
         let step_seconds = estimate.step_seconds(&cell.arm.name);
-        let outcome =
-            plan.with_features(self.origin()).train(&self.job(&cell.training.dataset), &mut |event| match event {
-                run::Event::Step { at: (epoch, step), of: (_, steps), .. } => {
-                    work(((epoch - 1) * steps + step) as f64 * step_seconds);
-                }
-                _ => {}
-            })?;
+        let plan = plan.with_features(self.origin());
+        let outcome = plan.train(&self.job(&cell.training.dataset), &mut |event| {
+            if let run::Event::Step { at: (epoch, step), of: (_, steps), .. } = event {
+                work(((epoch - 1) * steps + step) as f64 * step_seconds);
+            }
+        })?;
         Ok(outcome.finished)
     }
 
