@@ -89,7 +89,7 @@ pub struct Perception {
     pub timings: StageTimings,
 }
 
-/// Wall time of each stage of one frame. Upsampling and regions run side by side where there is something to upsample.
+/// Wall time of each stage of one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StageTimings {
     /// Message bytes to RGB.

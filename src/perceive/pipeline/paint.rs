@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{PipelineSettings, Wanted, run::RequestedMap};
+use super::{Perception, PipelineSettings, Wanted, run::RequestedMap};
 use crate::{
     contract::Size,
     perceive::{
@@ -22,12 +22,6 @@ pub(super) struct HeatPainter {
     levels: HeatImage,
     spare_combined: HeatImage,
     spare_images: Vec<HeatImage>,
-}
-
-/// Where the pictures go: parts of a [`super::Perception`].
-pub(super) struct Canvas<'a> {
-    pub heatmaps: &'a mut Vec<Heatmap>,
-    pub combined: &'a mut Option<HeatImage>,
 }
 
 impl HeatPainter {
@@ -54,12 +48,9 @@ impl HeatPainter {
         self.upsampler.scale(map)
     }
 
-    /// Makes what is wanted of the canvas and [`Self::layer`].
-    pub fn paint(&mut self, maps: &[RequestedMap<'_>], source: Size, wanted: Wanted, out: Canvas<'_>) {
-        self.spare_images.extend(out.heatmaps.drain(..).map(|heatmap| heatmap.image));
-        if let Some(image) = out.combined.take() {
-            self.spare_combined = image;
-        }
+    /// Makes what is wanted of `heatmaps`, `combined` and [`Self::layer`].
+    pub fn paint(&mut self, maps: &[RequestedMap<'_>], source: Size, wanted: Wanted, out: &mut Perception) {
+        self.take_back(out);
         if wanted.heatmaps {
             out.heatmaps.extend(maps.iter().map(|map| self.heatmap(map, source)));
         }
@@ -71,7 +62,7 @@ impl HeatPainter {
             let mut combined = std::mem::take(&mut self.spare_combined);
             combined.encoding = self.encoding;
             self.upsampler.render_max(&heats, &mut combined);
-            *out.combined = Some(combined);
+            out.combined = Some(combined);
         }
         if wanted.overlay && !(wanted.heatmap && self.encoding == HeatmapEncoding::Mono8) {
             self.upsampler.render_max(&heats, &mut self.levels);
@@ -82,6 +73,13 @@ impl HeatPainter {
     pub fn layer<'a>(&'a self, combined: Option<&'a HeatImage>) -> HeatLayer<'a> {
         let image = combined.filter(|image| image.encoding == HeatmapEncoding::Mono8).unwrap_or(&self.levels);
         HeatLayer { size: image.size, levels: &image.data }
+    }
+
+    fn take_back(&mut self, out: &mut Perception) {
+        self.spare_images.extend(out.heatmaps.drain(..).map(|heatmap| heatmap.image));
+        if let Some(image) = out.combined.take() {
+            self.spare_combined = image;
+        }
     }
 
     fn heatmap(&mut self, map: &RequestedMap<'_>, source: Size) -> Heatmap {

@@ -7,10 +7,7 @@ use std::{
 
 use image::RgbImage;
 
-use super::{
-    Perception, PipelineSettings, StageTimings, Wanted,
-    paint::{Canvas, HeatPainter},
-};
+use super::{Perception, PipelineSettings, StageTimings, Wanted, paint::HeatPainter};
 use crate::{
     config::similar,
     contract::ModelContract,
@@ -101,15 +98,11 @@ impl Pipeline {
         timings.run = clock.lap();
         painter.set_source(source);
         let maps = scaled_maps(requested, &answer, painter)?;
+        painter.paint(&maps, source, wanted, perception);
+        timings.upsample = clock.lap();
         let affordances: Vec<AffordanceMap<'_>> = maps.iter().map(RequestedMap::as_affordance).collect();
-        let scaling = clock.lap();
-        let Perception { heatmaps, combined, regions: found, .. } = perception;
-        let paint = || painter.paint(&maps, source, wanted, Canvas { heatmaps, combined });
-        let find = || finder.find(&affordances, source, regions, found);
-        (timings.upsample, timings.regions) =
-            if wanted == Wanted::default() { (timed(paint), timed(find)) } else { side_by_side(paint, find) };
-        timings.upsample += scaling;
-        clock.lap();
+        finder.find(&affordances, source, regions, &mut perception.regions);
+        timings.regions = clock.lap();
         let mut picture = perception.overlay.take().unwrap_or_else(|| std::mem::take(&mut self.spare_picture));
         if wanted.overlay {
             let heat = painter.layer(perception.combined.as_ref());
@@ -212,22 +205,6 @@ fn region_settings(contract: &ModelContract, settings: &PipelineSettings) -> Res
         max_regions: settings.max_regions,
         max_contour_points: settings.max_contour_points,
     })
-}
-
-/// Runs `here` on this thread and `there` on another, since the model's threads are idle by now; the time each took.
-fn side_by_side(here: impl FnOnce(), there: impl FnOnce() + Send) -> (Duration, Duration) {
-    let (mut time_here, mut time_there) = (Duration::ZERO, Duration::ZERO);
-    rayon::in_place_scope(|scope| {
-        scope.spawn(|_| time_there = timed(there));
-        time_here = timed(here);
-    });
-    (time_here, time_there)
-}
-
-fn timed(act: impl FnOnce()) -> Duration {
-    let started = Instant::now();
-    act();
-    started.elapsed()
 }
 
 struct StageClock(Instant);
