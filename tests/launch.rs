@@ -112,7 +112,7 @@ fn the_launch_file_names_what_the_package_installs() {
 fn the_launch_file_repeats_no_parameter_and_remaps_real_inputs_only() {
     let launch = read("launch/affordance.launch.xml");
     assert_eq!(attributes(&launch, "param", "from"), ["$(var params_file)"]);
-    assert!(attributes(&launch, "param", "name").is_empty(), "defaults live in the parameter file alone");
+    assert_eq!(attributes(&launch, "param", "name"), ["autostart"], "other defaults live in the parameter file alone");
     for input in attributes(&launch, "remap", "from") {
         assert!(["image", "camera_info", "depth/image"].contains(&input.as_str()), "the node has no input {input}");
     }

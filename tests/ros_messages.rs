@@ -19,7 +19,7 @@ use looptrans_ros::{
         heatmap::{HeatImage, Heatmap, HeatmapEncoding},
         pipeline::Perception,
     },
-    robot::PublishFacts,
+    robot::{PublishFacts, depth::DepthResult},
     ros::{
         bulk::{self, HeatmapsHead, Picture},
         image_message::{self, Header, Transport},
@@ -143,7 +143,7 @@ fn rclpy_reads_our_regions_field_by_field() {
     let pixels = Pixels::Compressed { format: "", data: &[] };
     let frame = Frame { stamp: STAMP, frame_id: HEADER.frame_id, pixels };
     let facts = PublishFacts { age_nanos: 1_250_000_000, frames_dropped: 3 };
-    let message = regions::message(&frame, &perception, &facts, "toy:0123456789ab");
+    let message = regions::message(&frame, &perception, &DepthResult::default(), &facts, "toy:0123456789ab");
 
     let point = |x: f32, y: f32| json!({"x": f(x), "y": f(y), "z": 0.0});
     let unknown = json!({"x": "nan", "y": "nan", "z": "nan"});

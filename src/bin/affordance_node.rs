@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 use looptrans_ros::{
-    config::{NodeSettings, RosArgs, config_text},
+    config::{ParameterSet, RosArgs, config_text},
     ros::{self, NODE_NAME},
 };
 
@@ -41,8 +41,8 @@ fn start() -> anyhow::Result<()> {
         stdout().write_all(config_text().as_bytes())?;
         return Ok(());
     }
-    let settings = NodeSettings::from_overrides(&args.overrides)?;
-    if let Some(summary) = ros::run(&args, settings)? {
+    let parameters = ParameterSet::from_overrides(&args.overrides)?;
+    if let Some(summary) = ros::run(&args, parameters)? {
         writeln!(stdout(), "{}", serde_json::to_string(&summary)?)?;
     }
     Ok(())

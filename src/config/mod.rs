@@ -7,6 +7,7 @@
 
 mod choices;
 mod error;
+mod live;
 mod parameters;
 mod params_file;
 mod remap;
@@ -19,6 +20,7 @@ mod yaml_tree;
 
 pub use choices::{ConvSearch, HeatmapEncoding, HeatmapSize, ImageTransport, ProviderChoice, Reliability, StampPolicy};
 pub use error::{ConfigError, ValueError};
+pub use live::{Change, Changed, ParameterSet, Range};
 pub use parameters::{DoubleDefault, Kind, PARAMETERS, Parameter, find};
 pub use params_file::UnmatchedFile;
 pub use ros_args::RosArgs;

@@ -22,6 +22,8 @@ pub enum ParameterValue {
 pub enum Origin {
     /// `-p name:=value`.
     CommandLine,
+    /// A request while the node runs.
+    Request,
     /// A file given by `--params-file`, and the section in it.
     File {
         /// The file.
@@ -81,6 +83,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CommandLine => f.write_str("command line"),
+            Self::Request => f.write_str("refused"),
             Self::File { path, section } => write!(f, "{} ({section})", path.display()),
         }
     }

@@ -46,14 +46,41 @@ pub struct Workplace {
     pub camera: Camera,
     /// The settings in force; see [`robot::run`].
     pub settings: watch::Receiver<Arc<NodeSettings>>,
-    models: Mutex<Models>,
+    /// What is known of the model.
+    pub models: Arc<Models>,
 }
 
-#[derive(Default)]
-struct Models {
+/// What is known of the model, for everybody.
+#[derive(Debug, Default)]
+pub struct Models(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
     loaded: Option<Arc<ModelFacts>>,
     /// Also after it was freed.
     last: Option<Arc<ModelFacts>>,
+}
+
+impl Models {
+    /// The model that is loaded.
+    pub fn loaded(&self) -> Option<Arc<ModelFacts>> {
+        self.known().loaded.clone()
+    }
+
+    fn last(&self) -> Option<Arc<ModelFacts>> {
+        self.known().last.clone()
+    }
+
+    fn set(&self, facts: Option<Arc<ModelFacts>>) {
+        let mut known = self.known();
+        known.last = facts.clone().or_else(|| known.last.take());
+        known.loaded = facts;
+    }
+
+    // Facts for people: one of two assignments missing after a panic would do no harm.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is known of the model that is loaded.
@@ -83,14 +110,21 @@ enum Stage {
 struct Loaded {
     pipeline: Pipeline,
     sink: RosSink,
-    label_info: Publisher<LabelInfo>,
-    facts: Arc<ModelFacts>,
+    labels: Labels,
 }
 
 struct Running {
     intake: Arc<Intake<CameraMessage>>,
     /// What the perception thread was given, when it has ended.
     ended: oneshot::Receiver<Box<Loaded>>,
+    labels: Labels,
+}
+
+/// `~/label_info`.
+#[derive(Clone)]
+struct Labels {
+    publisher: Publisher<LabelInfo>,
+    facts: Arc<ModelFacts>,
 }
 
 /// Why a transition did not succeed.
@@ -103,19 +137,9 @@ pub struct Failed {
 }
 
 impl Workplace {
-    /// One where nothing is loaded.
-    pub fn new(spin: Spin, clock: RosClock, camera: Camera, settings: watch::Receiver<Arc<NodeSettings>>) -> Self {
-        Self { spin, clock, camera, settings, models: Mutex::default() }
-    }
-
-    /// The model that is loaded.
-    pub fn model(&self) -> Option<Arc<ModelFacts>> {
-        self.models().loaded.clone()
-    }
-
     /// What the node's whole life came to; None if it never had a model.
     pub fn summary(&self) -> Option<Summary> {
-        let last = self.models().last.clone()?;
+        let last = self.models.last()?;
         Some(self.camera.health.summary(last.id.clone(), last.provider.used.name().to_owned()))
     }
 
@@ -140,17 +164,6 @@ impl Workplace {
                 }
             });
         Ok(topics.await??)
-    }
-
-    fn set_model(&self, facts: Option<Arc<ModelFacts>>) {
-        let mut models = self.models();
-        models.last = facts.clone().or_else(|| models.last.take());
-        models.loaded = facts;
-    }
-
-    // Facts for people: one of two assignments missing after a panic would do no harm.
-    fn models(&self) -> MutexGuard<'_, Models> {
-        self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -183,8 +196,10 @@ impl Holding {
 
     /// Publishes the labels again, after a change of the threshold in them.
     pub fn publish_labels(&self) {
-        if let Stage::Loaded(loaded) = &self.stage {
-            loaded.publish_labels(&self.place);
+        match &self.stage {
+            Stage::Empty => {}
+            Stage::Loaded(loaded) => loaded.labels.publish(&self.place),
+            Stage::Running(running) => running.labels.publish(&self.place),
         }
     }
 
@@ -210,10 +225,11 @@ impl Holding {
             contract: pipeline.contract().clone(),
             provider: pipeline.provider().clone(),
         });
-        let (sink, label_info) = place.create_topics(settings, facts.id.clone()).await?;
-        let loaded = Loaded { pipeline, sink, label_info, facts: facts.clone() };
-        loaded.publish_labels(&place);
-        place.set_model(Some(facts));
+        let (sink, publisher) = place.create_topics(settings, facts.id.clone()).await?;
+        let labels = Labels { publisher, facts: facts.clone() };
+        labels.publish(&place);
+        let loaded = Loaded { pipeline, sink, labels };
+        place.models.set(Some(facts));
         self.stage = Stage::Loaded(Box::new(loaded));
         Ok(())
     }
@@ -228,7 +244,8 @@ impl Holding {
                 return Err(error.into());
             }
         };
-        let facts = loaded.facts.clone();
+        let labels = loaded.labels.clone();
+        let facts = labels.facts.clone();
         let ended = {
             let (intake, clock, settings) = (intake.clone(), place.clock.clone(), place.settings.clone());
             on_thread("perception", move || {
@@ -238,7 +255,7 @@ impl Holding {
             })
             .map_err(lost)?
         };
-        self.stage = Stage::Running(Running { intake, ended });
+        self.stage = Stage::Running(Running { intake, ended, labels });
         tracing::info!(
             "model {} on {}; waiting for images on {}",
             facts.id,
@@ -266,11 +283,11 @@ impl Holding {
                 running.ended.await.map_err(|_| broken("perception"))?
             }
         };
-        let Loaded { pipeline, sink, label_info, .. } = *loaded;
-        self.place.set_model(None);
+        let Loaded { pipeline, sink, labels } = *loaded;
+        self.place.models.set(None);
         let destroyed = self.place.spin.call(move |works| {
             sink.destroy(works);
-            works.node.destroy_publisher(label_info);
+            works.node.destroy_publisher(labels.publisher);
         });
         destroyed.await.map_err(lost)?;
         // Freeing a model can take a while: not on a thread that answers requests.
@@ -279,11 +296,11 @@ impl Holding {
     }
 }
 
-impl Loaded {
-    fn publish_labels(&self, place: &Workplace) {
+impl Labels {
+    fn publish(&self, place: &Workplace) {
         let threshold = place.current_settings().heat_threshold;
         let labels = status::labels(place.clock.now(), &self.facts, threshold);
-        if let Err(error) = publish::publish(&self.label_info, "~/label_info", &labels) {
+        if let Err(error) = publish::publish(&self.publisher, "~/label_info", &labels) {
             tracing::warn!("{error}");
         }
     }

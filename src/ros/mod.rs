@@ -32,6 +32,8 @@ mod managed;
 #[cfg(feature = "ros")]
 mod node;
 #[cfg(feature = "ros")]
+mod parameters;
+#[cfg(feature = "ros")]
 mod publish;
 #[cfg(feature = "ros")]
 mod qos;

@@ -22,13 +22,14 @@ use super::{
     clock::RosClock,
     lifecycle::{ChangeRequest, Managed, respond_to},
     log,
-    managed::{Failed, Holding, Workplace},
+    managed::{Failed, Holding, Models, Workplace},
+    parameters::{Events, Parameters},
     signals::StopSignals,
     spin::{Requests, Spinner, Works},
     status::Reporter,
 };
 use crate::{
-    config::{NodeSettings, RosArgs},
+    config::{NodeSettings, ParameterSet, RosArgs},
     robot::{
         Summary,
         lifecycle::{Outcome, State},
@@ -45,7 +46,7 @@ const WATCH: Duration = Duration::from_millis(250);
 /// # Errors
 /// ROS refuses, or a thread of the node ended by itself. A model that cannot be loaded is none: the node stays
 /// unconfigured and says why.
-pub fn run(args: &RosArgs, settings: NodeSettings) -> Result<Option<Summary>, NodeError> {
+pub fn run(args: &RosArgs, parameters: ParameterSet) -> Result<Option<Summary>, NodeError> {
     log::install();
     // The tasks only answer requests: one worker is plenty.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -56,7 +57,7 @@ pub fn run(args: &RosArgs, settings: NodeSettings) -> Result<Option<Summary>, No
         .map_err(|source| NodeError::System { what: "the task runtime", source })?;
     runtime.block_on(async {
         let stop = StopSignals::new()?;
-        let node = Running::start(args, settings)?;
+        let node = Running::start(args, parameters)?;
         node.until(stop).await
     })
 }
@@ -94,7 +95,8 @@ struct Busy {
 }
 
 impl Running {
-    fn start(args: &RosArgs, settings: NodeSettings) -> Result<Self, NodeError> {
+    fn start(args: &RosArgs, parameters: ParameterSet) -> Result<Self, NodeError> {
+        let settings = parameters.settings().clone();
         let mut node = create_node(args, &settings)?;
         log::use_logger_of(&mut node)?;
         for file in &args.unmatched_files {
@@ -106,10 +108,12 @@ impl Running {
         let (managed, changes) = Managed::create(&mut works, clock.clone())?;
         let reporter = Reporter::create(&mut works, settings.input_timeout)?;
         let autostart = if settings.autostart { vec!["activate", "configure"] } else { Vec::new() };
-        let (_set, settings) = watch::channel(Arc::new(settings));
+        let models = Arc::new(Models::default());
+        let events = Events::create(&mut works, clock.clone(), args.fully_qualified_name())?;
+        let settings = Parameters::serve(&mut works, parameters, models.clone(), events)?;
         let (spinner, spin, spin_ended) =
             Spinner::start(works).map_err(|source| NodeError::System { what: "the ROS thread", source })?;
-        let place = Arc::new(Workplace::new(spin, clock, camera, settings.clone()));
+        let place = Arc::new(Workplace { spin, clock, camera, settings: settings.clone(), models });
         let work = Work::Idle(Holding::nothing(place.clone()));
         Ok(Self { place, managed, changes, reporter, spinner, spin_ended, settings, work, autostart })
     }

@@ -82,7 +82,7 @@ impl Reporter {
         }
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
-            let model = place.model();
+            let model = place.models.loaded();
             let depth_trouble = place.camera.depth_trouble();
             let moment = Moment { state, model: model.as_deref(), health: &health, facts: &facts, depth_trouble };
             let status = self.status(place.clock.now(), &moment);

@@ -7,10 +7,13 @@ Commands (all have "op"):
   publish     topic message          bytes are written {"hex": "..."}
   flood       topic message count    the same message again and again, its stamp's nanoseconds counting up
   matched     topic count            -> a "matched" event once that many subscriptions and publishers are there
+  call        service type request [times]  -> a "responses" event: that many answers to that many parallel requests
+  vanish      service type request   a client sends a request and is gone before the answer
   topics      node                   -> a "topics" event: what that node subscribes to and publishes, with types
 Every command is answered by a "done" event. Errors end the program.
 
-Also: bridge.py --deserialize TYPE FILE    prints the serialised message in FILE as JSON
+Also: bridge.py --vanish SERVICE TYPE JSON   sends a request and is gone
+      bridge.py --deserialize TYPE FILE    prints the serialised message in FILE as JSON
       bridge.py --serialize TYPE           writes the JSON message on stdin, serialised, to stdout
 """
 
@@ -18,6 +21,8 @@ import array
 import importlib
 import json
 import math
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -30,6 +35,11 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 
 MATCH_SECONDS = 30.0
+
+
+def service_class(name: str) -> type:
+    package, _, service = name.split("/")
+    return getattr(importlib.import_module(f"{package}.srv"), service)
 
 
 def message_class(name: str) -> type:
@@ -53,6 +63,11 @@ def to_json(value: Any) -> Any:
 def fill(message: Any, values: dict[str, Any]) -> Any:
     for name, value in values.items():
         current = getattr(message, name)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            # The element's class is only in the field's type: "sequence<package/Message>".
+            kind = message.get_fields_and_field_types()[name].removeprefix("sequence<").removesuffix(">")
+            package, message_name = kind.split("/")
+            value = [fill(message_class(f"{package}/msg/{message_name}")(), item) for item in value]
         if isinstance(value, dict) and "hex" in value:
             setattr(message, name, array.array("B", bytes.fromhex(value["hex"])))
         elif isinstance(value, dict):
@@ -125,6 +140,24 @@ class Bridge:
             return self.publishers[topic].get_subscription_count()
         return self.node.count_publishers(topic)
 
+    def call(self, command: dict[str, Any]) -> None:
+        kind = service_class(command["type"])
+        client = self.node.create_client(kind, command["service"])
+        if not client.wait_for_service(MATCH_SECONDS):
+            raise SystemExit(f"no service {command['service']} after {MATCH_SECONDS} s")
+        requests = [fill(kind.Request(), command["request"]) for _ in range(command.get("times", 1))]
+        futures = [client.call_async(request) for request in requests]
+        deadline = time.monotonic() + MATCH_SECONDS
+        while not all(future.done() for future in futures):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{command['service']}: not all requests were answered")
+            time.sleep(0.001)
+        self.say("responses", responses=[to_json(future.result()) for future in futures])
+
+    def vanish(self, command: dict[str, Any]) -> None:
+        arguments = [command["service"], command["type"], json.dumps(command["request"])]
+        subprocess.run([sys.executable, __file__, "--vanish", *arguments], check=True)
+
     def topics(self, command: dict[str, Any]) -> None:
         space, _, name = command["node"].rpartition("/")
         deadline = time.monotonic() + MATCH_SECONDS
@@ -163,10 +196,21 @@ def run() -> None:
     thread.join(5)
 
 
+def vanish(service: str, kind_name: str, request: str) -> None:
+    rclpy.init()
+    kind = service_class(kind_name)
+    client = rclpy.create_node("vanishing_peer").create_client(kind, service)
+    client.wait_for_service(MATCH_SECONDS)
+    client.call_async(fill(kind.Request(), json.loads(request)))
+    os._exit(0)  # as a killed process does: no goodbye
+
+
 def main() -> None:
     match sys.argv[1:]:
         case []:
             run()
+        case ["--vanish", service, kind, request]:
+            vanish(service, kind, request)
         case ["--deserialize", kind, file]:
             with open(file, "rb") as bytes_of:
                 print(json.dumps(to_json(deserialize_message(bytes_of.read(), message_class(kind)))))

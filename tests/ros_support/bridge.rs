@@ -132,6 +132,23 @@ impl Bridge {
         Some(event["message"].clone())
     }
 
+    /// Calls a service and returns its answer.
+    pub fn call(&mut self, service: &str, service_type: &str, request: Value) -> Value {
+        self.call_in_parallel(service, service_type, request, 1).remove(0)
+    }
+
+    /// Sends that many requests at once, without waiting for an answer between them; every one must be answered.
+    pub fn call_in_parallel(&mut self, service: &str, kind: &str, request: Value, times: usize) -> Vec<Value> {
+        self.command(json!({"op": "call", "service": service, "type": kind, "request": request, "times": times}));
+        let event = self.wait("responses", |event| event["event"] == "responses");
+        event["responses"].as_array().unwrap().clone()
+    }
+
+    /// A client asks and is gone before the answer.
+    pub fn vanish(&mut self, service: &str, service_type: &str, request: Value) {
+        self.command(json!({"op": "vanish", "service": service, "type": service_type, "request": request}));
+    }
+
     /// Messages on a topic that have come and were not asked for.
     pub fn pending(&mut self, topic: &str) -> usize {
         self.kept.extend(self.events.try_iter());

@@ -15,4 +15,5 @@ mod runs;
 mod store_builds;
 mod store_support;
 mod stores;
+mod studies;
 mod support;

@@ -15,10 +15,12 @@ mod checkpoint;
 mod evaluate;
 mod history;
 mod learner;
+pub(super) mod pictures;
 mod report;
 pub(super) mod saved;
 pub(super) mod step_log;
 mod tensor_file;
+mod trained;
 mod trainer;
 
 use std::{
@@ -36,6 +38,7 @@ pub use learner::Network;
 
 pub(super) use backbone_file::{PREFIX, backbone_of};
 pub(super) use tensor_file::io_error;
+pub(super) use trained::{Tests, Trained};
 
 use super::{
     TrainError,
@@ -252,15 +255,20 @@ impl Prepared {
     }
 
     fn resumed(checkpoint: Checkpoint, path: &Path, job: &Job<'_>) -> Result<Self, TrainError> {
-        let Checkpoint { state, weights, momentum } = checkpoint;
         let found = fingerprint(job.dataset);
-        if found != state.dataset {
+        if found != checkpoint.state.dataset {
             return Err(TrainError::File {
                 path: job.dataset.folder.clone(),
                 expected: format!("the pictures that {} was trained on so far", path.display()),
                 found: "others".to_owned(),
             });
         }
+        Self::of(checkpoint, path, job.device)
+    }
+
+    /// As the checkpoint at `path` has it.
+    fn of(checkpoint: Checkpoint, path: &Path, device: Device) -> Result<Self, TrainError> {
+        let Checkpoint { state, weights, momentum } = checkpoint;
         let sizes = backbone_file::sizes_of_whole(path, &weights, state.heads)?;
         let sizes = Sizes { channels: state.actions.len() + learner::noise_heads(&state.settings), ..sizes };
         // A checkpoint has its clusters with it.
@@ -268,7 +276,7 @@ impl Prepared {
         if let Some(own) = settings.looptrans.as_mut().filter(|own| own.clusters != "k-means") {
             "in-backbone".clone_into(&mut own.clusters);
         }
-        let learner = Learner::new(&settings, &sizes, job.device, path)?;
+        let learner = Learner::new(&settings, &sizes, device, path)?;
         super::weights::assign(&learner.parameters, &weights, path, "")?;
         let mut optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
         optimizer.restore(momentum)?;
