@@ -7,6 +7,7 @@
 
 mod choices;
 mod error;
+mod kind;
 mod live;
 mod parameters;
 mod params_file;
@@ -20,8 +21,9 @@ mod yaml_tree;
 
 pub use choices::{ConvSearch, HeatmapEncoding, HeatmapSize, ImageTransport, ProviderChoice, Reliability, StampPolicy};
 pub use error::{ConfigError, ValueError};
+pub use kind::{DoubleDefault, Kind, Parameter};
 pub use live::{Change, Changed, ParameterSet, Range};
-pub use parameters::{DoubleDefault, Kind, PARAMETERS, Parameter, find};
+pub use parameters::{PARAMETERS, find};
 pub use params_file::UnmatchedFile;
 pub use ros_args::RosArgs;
 pub use settings::NodeSettings;

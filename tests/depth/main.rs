@@ -1,8 +1,8 @@
 //! Metric grasps of rendered scenes whose truth is known.
 //!
 //! Covers: widths within 5 % or 2 mm and positions within 1 % of the range for planes, cylinders and boxes near and far,
-//! slanted, noisy, sparse, across depth edges, under lenses, with binning and regions of interest; what is refused; no
-//! panic on any input.
+//! slanted, noisy, sparse, across depth edges, under lenses, with binning and regions of interest; which depth frame a
+//! picture gets; what is refused; no panic on any input.
 //! Needs: nothing.
 
 #![allow(clippy::unwrap_used)]
@@ -16,5 +16,5 @@ mod sync;
 
 use looptrans_ros::perceive::depth::DepthSettings;
 
-pub const SETTINGS: DepthSettings =
+const SETTINGS: DepthSettings =
     DepthSettings { depth_min_m: 0.1, depth_max_m: 5.0, gripper_width_min_m: 0.005, gripper_width_max_m: 0.12 };
