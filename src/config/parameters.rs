@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, NodeSettings, Parameter,
-    ProviderChoice, Reliability, StampPolicy,
+    ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Parameter, ProviderChoice,
+    Reliability, StampPolicy,
 };
 
 const fn value(number: f64) -> DoubleDefault {

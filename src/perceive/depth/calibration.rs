@@ -125,7 +125,8 @@ fn window(calibration: &Calibration, picture: Size) -> Result<([f64; 2], [f64; 2
     let (width, height) = (side(roi.width, sensor.width), side(roi.height, sensor.height));
     let fits = |offset: u32, side: u32, whole: u32| offset.checked_add(side).is_some_and(|end| end <= whole);
     let is_whole = roi.width == 0 && roi.height == 0;
-    if !is_whole && !(fits(roi.x_offset, width, sensor.width) && fits(roi.y_offset, height, sensor.height)) {
+    let is_within = fits(roi.x_offset, width, sensor.width) && fits(roi.y_offset, height, sensor.height);
+    if !is_whole && !is_within {
         return Err(CalibrationError::RegionOfInterest { sensor });
     }
     let binning = calibration.binning.map(|count| count.max(1));

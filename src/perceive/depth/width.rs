@@ -143,6 +143,6 @@ impl Ruler<'_> {
             footprint = footprint.max(self.patch.stride() * depth / self.camera.focal_px());
         }
         // From pixel centres to pixel borders.
-        (high >= low).then(|| high - low + footprint)
+        (high >= low).then_some(high - low + footprint)
     }
 }
