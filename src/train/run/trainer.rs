@@ -13,8 +13,11 @@ use super::{
     report,
 };
 use crate::{
-    data::sampling::{EXO_PER_SAMPLE, Sample, Sampler, Variants},
-    train::{TrainError, backbone::Features, features::FeatureSource, optimizer::Optimizer, settings::Settings},
+    data::sampling::{EXO_PER_SAMPLE, ExoRule, Sample, Sampler, Variants},
+    train::{
+        TrainError, backbone::Features, features::FeatureSource, loss_report::System, optimizer::Optimizer,
+        settings::Settings,
+    },
 };
 
 /// A run in progress.
@@ -48,7 +51,8 @@ impl Trainer<'_, '_> {
         // At once: a folder that can't be written to is not found out after hours.
         self.save()?;
         let dataset = self.job.dataset;
-        let sampler = Sampler::new(dataset, self.state.settings.seed, self.variants);
+        let exo = self.state.settings.wsma.as_ref().map_or(ExoRule::Drawn, |own| own.exo);
+        let sampler = Sampler::new(dataset, self.state.settings.seed, self.variants).with_exo(exo);
         let steps = dataset.samples().div_ceil(self.state.settings.batch) as u64;
         while self.state.epoch < self.state.settings.epochs {
             let order = sampler.order(self.state.epoch);
@@ -201,10 +205,10 @@ impl Computed {
 
 /// The names of a system's terms, in their order.
 fn terms(settings: &Settings) -> &'static [&'static str] {
-    if settings.looptrans.is_some() {
-        &["ego_cls", "exo_cls", "mse", "dice", "corr", "dill", "con"]
-    } else {
-        &["ego_cls", "exo_cls", "proto", "con"]
+    match settings.system {
+        System::LoopTrans => &["ego_cls", "exo_cls", "mse", "dice", "corr", "dill", "con"],
+        System::Locate => &["ego_cls", "exo_cls", "proto", "con"],
+        System::Wsma => &["ego_cls", "exo_cls", "d", "lrela", "clip"],
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     evaluate::{Evaluation, Test},
     tensor_file::io_error,
 };
-use crate::{data::Dataset, export::bundle::write_file, metrics::Mean, train::TrainError};
+use crate::{data::Dataset, export::bundle::write_file, metrics::Mean, train::{TrainError, settings::NO_TEXT_ENCODER}};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2430}\
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse}\
@@ -33,6 +33,9 @@ pub(super) fn write(
     let title = format!("{:?}: epoch {} of {}", state.settings.system, state.scores.len(), state.settings.epochs);
     push(&mut html, format_args!("<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"));
     push(&mut html, format_args!("<h1>{title}</h1><p>Backbone: {}.</p>", escaped(&state.backbone)));
+    if state.settings.has_no_text_encoder() {
+        push(&mut html, format_args!("<p>WSMA {NO_TEXT_ENCODER}.</p>"));
+    }
     html += "<h2>Losses</h2><div class=charts>";
     for curve in chart::curves(&csv) {
         html += &curve.svg();

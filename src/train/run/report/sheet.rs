@@ -34,7 +34,8 @@ pub(super) fn figures(evaluation: &Evaluation, test: &mut Test<'_>) -> Result<Ve
     let count = SHOWN.min(scored.len());
     let shown: Vec<_> = (0..count).map(|index| scored[index * scored.len() / count]).collect();
     let items: Vec<usize> = shown.iter().map(|(item, _)| *item).collect();
-    let maps = heat(test, &items)?;
+    let texts = test.network.texts();
+    let maps = heat(test, texts.as_ref(), &items)?;
     let mut figures = Vec::new();
     for ((item, scores), map) in shown.iter().zip(maps) {
         let TestItem { label, object, picture: path, truth } = &test.dataset.test[*item];
