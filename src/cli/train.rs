@@ -47,7 +47,8 @@ is, bit for bit, the one that was not interrupted.
 
 In the run's folder: last.safetensors (to go on from), best.safetensors (the weights with the lowest test KLD),
 weights.safetensors (after the last epoch; both for looptrans export), metrics.csv (losses of every step, KLD, SIM and NSS
-of every epoch) and report.html (their curves, scores by action, test pictures with heat; to be opened in a browser).
+of every epoch; for TensorBoard the same, with test pictures, in events.out.tfevents.looptrans: `tensorboard --logdir runs`)
+and report.html (their curves, scores by action, test pictures with heat; to be opened in a browser).
 
 Training on a GPU is written but was never run.")]
 pub(super) struct Train {

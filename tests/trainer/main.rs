@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod cluster;
+mod events;
 mod killed;
 mod pretrain;
 mod refused;
@@ -16,3 +17,4 @@ mod store_builds;
 mod store_support;
 mod stores;
 mod support;
+mod wsma;

@@ -4,6 +4,7 @@
 //! Plan (settings, and a backbone's file or a checkpoint) -> train:
 //!   sampler -> FeatureSource -> learner (network -> losses) -> optimizer     every step   -> metrics.csv
 //!   test items -> FeatureSource -> evaluate                                  every epoch  -> metrics.csv
+//!   both also as TensorBoard's events
 //!   checkpoint: last.safetensors (to go on from), best.safetensors, weights.safetensors (to use); report.html
 //! ```
 //!
@@ -13,6 +14,7 @@
 pub(super) mod backbone_file;
 mod checkpoint;
 mod evaluate;
+mod events;
 mod history;
 mod learner;
 mod report;

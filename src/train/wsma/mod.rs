@@ -8,6 +8,7 @@
 
 mod clip;
 mod pool;
+mod scorer;
 mod settings;
 mod text;
 mod tokens;
@@ -19,6 +20,7 @@ use tch::{
 };
 
 pub use clip::{ClipFile, open};
+pub use scorer::Scorer;
 pub use settings::{WsmaSettings, factor};
 pub use text::{CONTEXT, TextSource};
 pub use tokens::prompt_tokens;
