@@ -124,7 +124,14 @@ fn store(
     let job = Job { dataset, device: Device::Cpu, limits: LIMITS, stop: &stop };
     let settings = Settings::published(System::LoopTrans);
     let (precision, variants) = (Precision::F32, 1);
-    let recipe = Recipe { backbone: &file, augmentation: settings.augmentation, variants, precision, keys: Keys::Last, out: &out };
+    let recipe = Recipe {
+        backbone: &file,
+        augmentation: settings.augmentation,
+        variants,
+        precision,
+        keys: Keys::Last,
+        out: &out,
+    };
     Builder::new(recipe, job)?.run(&mut |_| {})?;
     let (folder, verify, device) = (out.as_path(), false, Device::Cpu);
     Ok(Store::open(&Reading { folder, verify, parameters, sizes, augmentation, keys: Keys::Last, dataset, device })?)

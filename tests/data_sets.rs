@@ -207,9 +207,8 @@ fn by_wsmas_rule_a_sample_has_three_pictures_that_follow_each_other_but_never_th
     let sampler = Sampler::new(&dataset, 1, Variants::Endless).with_exo(ExoRule::Consecutive);
     for folder in 0..3 {
         let count = dataset.train[folder].exo.len();
-        let found: HashSet<_> = (0..200)
-            .map(|place| sampler.sample((folder, 0), 0, place).exo.map(|draw| draw.id.picture))
-            .collect();
+        let found: HashSet<_> =
+            (0..200).map(|place| sampler.sample((folder, 0), 0, place).exo.map(|draw| draw.id.picture)).collect();
         let expected = match count {
             2 => HashSet::from([[0, 1, 1]]),
             3 => HashSet::from([[0, 1, 2]]),

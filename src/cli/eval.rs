@@ -116,12 +116,7 @@ impl Eval {
             || bar.inc(1),
         )?;
         bar.finish_and_clear();
-        let report = Report {
-            model: &self.model,
-            model_id,
-            dataset: &dataset.folder,
-            evaluation: &evaluation,
-        };
+        let report = Report { model: &self.model, model_id, dataset: &dataset.folder, evaluation: &evaluation };
         super::print_report(self.json, &report, &rows(&report))?;
         match evaluation.skipped.len() {
             0 => Ok(()),
@@ -149,7 +144,10 @@ impl Eval {
 
     #[cfg(not(feature = "train"))]
     fn wsma(&self) -> anyhow::Result<Opened> {
-        bail!("{} holds WSMA, which this looptrans can't score: it was built without the feature train", self.model.display())
+        bail!(
+            "{} holds WSMA, which this looptrans can't score: it was built without the feature train",
+            self.model.display()
+        )
     }
 
     /// The bundle as it is, or the one that the weights file would be exported to.

@@ -22,16 +22,8 @@ const CLUSTER: &str = "cluster.";
 /// Keeps the arithmetic on sizes that come from a file far from overflow.
 const MAX_SIDE: u64 = 1 << 16;
 /// Of what has no such part.
-const NO_SIZES: Sizes = Sizes {
-    dim: 0,
-    depth: 0,
-    heads: 0,
-    patch: 0,
-    grid: 0,
-    block_hidden: 0,
-    adapter_hidden: 0,
-    channels: 0,
-};
+const NO_SIZES: Sizes =
+    Sizes { dim: 0, depth: 0, heads: 0, patch: 0, grid: 0, block_hidden: 0, adapter_hidden: 0, channels: 0 };
 
 /// What the user may say about a checkpoint.
 #[derive(Debug, Clone, Default)]

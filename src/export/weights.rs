@@ -123,7 +123,11 @@ impl Weights {
         let file = Reader::new(path, &bytes)?;
         let description = file.description()?;
         if file.is_wsma() {
-            return Err(file.refuse("network", "LoopTrans or LOCATE", "WSMA, which `looptrans eval` scores and nothing exports"));
+            return Err(file.refuse(
+                "network",
+                "LoopTrans or LOCATE",
+                "WSMA, which `looptrans eval` scores and nothing exports",
+            ));
         }
         let sizes = file.sizes(&description)?;
         let network = file.network();

@@ -414,7 +414,11 @@ mod tests {
             ("epochs: many", None, "train: a.yaml: epochs: "),
             ("optimizer: 3", None, "train: a.yaml: optimizer: "),
             ("system: x", None, "train: a.yaml: system: "),
-            ("system: wsma\nlooptrans: {parts: 4}", None, "train: a.yaml: unknown key \"looptrans.parts\"; known here:"),
+            (
+                "system: wsma\nlooptrans: {parts: 4}",
+                None,
+                "train: a.yaml: unknown key \"looptrans.parts\"; known here:",
+            ),
             ("system: wsma\nwsma: null", None, "train: a.yaml: system: expected the settings"),
             ("optimizer: {lr: .nan}", None, "train: a.yaml: optimizer.lr: expected above 0, found NaN"),
             ("looptrans: null", None, "train: a.yaml: system: expected the settings"),

@@ -108,7 +108,9 @@ fn an_action_list_names_each_action_once() {
 #[test]
 fn an_action_list_may_be_lines_or_yaml() {
     let place = Place::new();
-    for text in ["cut with\n# a comment\nhold\n", "# mine\n- cut with\n- 'hold'   # a comment\n", "---\n[cut with, hold]\n"] {
+    for text in
+        ["cut with\n# a comment\nhold\n", "# mine\n- cut with\n- 'hold'   # a comment\n", "---\n[cut with, hold]\n"]
+    {
         let file = place.file("list.txt", text.as_bytes());
         let list = ActionList::read(file.to_str().unwrap()).unwrap();
         assert_eq!((list.split, list.actions), (None, vec!["cut with".to_owned(), "hold".to_owned()]), "{text}");

@@ -76,7 +76,16 @@ impl Toy {
     pub fn open(&self, fixture: &Fixture, verify: bool, augmentation: Augmentation) -> Result<Store, TrainError> {
         let (dataset, folder) = (fixture.dataset(), fixture.path("store"));
         let (parameters, sizes, device) = (&self.parameters, &self.sizes, Device::Cpu);
-        Store::open(&Reading { folder: &folder, verify, parameters, sizes, augmentation, keys: Keys::Last, dataset: &dataset, device })
+        Store::open(&Reading {
+            folder: &folder,
+            verify,
+            parameters,
+            sizes,
+            augmentation,
+            keys: Keys::Last,
+            dataset: &dataset,
+            device,
+        })
     }
 
     #[track_caller]

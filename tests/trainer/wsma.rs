@@ -170,6 +170,22 @@ fn without_a_text_encoder_it_learns_all_the_same_and_says_what_is_missing() {
 }
 
 #[test]
+fn the_program_takes_the_text_encoder_by_clip_and_says_what_is_off_without_it() {
+    let wsma = Wsma::new();
+    let train = |out: &str, more: &[&str]| {
+        let fixed = ["train", "data", "--backbone", "toy64.safetensors", "--out", out, "--set", "system=wsma"];
+        wsma.looptrans(&[&fixed[..], &["--epochs", "1", "--batch", "5", "--set", "threads=1"], more].concat())
+    };
+    let (code, _, error) = train("with", &["--clip", "clip.safetensors"]);
+    assert!(code == Some(0) && !error.contains("no --clip"), "{error}");
+    assert!(tensors(&wsma.fixture.path("with/weights.safetensors")).contains_key("token_embedding.weight"));
+    let (code, _, error) = train("without", &[]);
+    assert!(code == Some(0) && error.contains("no --clip: WSMA has no text encoder and no learned prompts"), "{error}");
+    let (code, _, error) = train("refused", &["--clip", "toy64.safetensors"]);
+    assert!(code == Some(1) && error.contains("text_projection (expected [width, shared], found none)"), "{error}");
+}
+
+#[test]
 fn wsma_trains_from_a_store_of_two_blocks_keys_and_refuses_one_of_the_last_alone() {
     let wsma = Wsma::new();
     let store = wsma.build_store(Keys::LastTwo);

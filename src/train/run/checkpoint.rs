@@ -134,7 +134,10 @@ pub(super) fn write_weights(path: &Path, learner: &Learner, state: &State) -> Re
     let description = Description {
         actions: state.actions.clone(),
         trained: true,
-        source: format!("{system:?}{without} trained on {on}, epochs: {epochs}, seed: {seed}; backbone: {}", state.backbone),
+        source: format!(
+            "{system:?}{without} trained on {on}, epochs: {epochs}, seed: {seed}; backbone: {}",
+            state.backbone
+        ),
         heads: Some(state.heads),
         checkpoint: None,
     };

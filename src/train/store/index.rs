@@ -113,7 +113,12 @@ pub struct Volume {
 }
 
 impl Header {
-    pub fn new(sizes: &Sizes, backbone: String, (augmentation, keys): (Augmentation, Keys), kept: (u32, Precision)) -> Self {
+    pub fn new(
+        sizes: &Sizes,
+        backbone: String,
+        (augmentation, keys): (Augmentation, Keys),
+        kept: (u32, Precision),
+    ) -> Self {
         let Augmentation { resize, resized, crop } = augmentation;
         let Sizes { dim, heads, patch, .. } = *sizes;
         let (variants, precision) = kept;

@@ -91,12 +91,7 @@ impl Store {
         let wanted = (kept.variants.max(1), kept.precision);
         // Before any of its numbers is computed with.
         header.check(
-            &Header::new(
-                reading.sizes,
-                fingerprint(reading.parameters)?,
-                (reading.augmentation, reading.keys),
-                wanted,
-            ),
+            &Header::new(reading.sizes, fingerprint(reading.parameters)?, (reading.augmentation, reading.keys), wanted),
             &Index::path(folder),
         )?;
         let volume = index.volume(folder)?;

@@ -40,7 +40,15 @@ impl Scorer {
         let model = open(path, (&sizes, &description.actions), &parameters)?;
         let texts = tch::no_grad(|| model.texts());
         let (actions, side) = (description.actions, sizes.input().height);
-        Ok(Self { model, _parameters: parameters, texts, actions, side, heat: Vec::new(), grid: (sizes.grid, sizes.grid) })
+        Ok(Self {
+            model,
+            _parameters: parameters,
+            texts,
+            actions,
+            side,
+            heat: Vec::new(),
+            grid: (sizes.grid, sizes.grid),
+        })
     }
 
     /// Of the pictures it takes.

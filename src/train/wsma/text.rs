@@ -171,7 +171,8 @@ impl Block {
         let shape = x.size();
         let qkv = self.ln_1.forward(x).linear(&self.in_weight, Some(&self.in_bias));
         // [C, L, 3W] -> [3, C, heads, L, 64]
-        let qkv = qkv.reshape([shape[0], shape[1], 3, shape[2] / HEAD_CHANNELS, HEAD_CHANNELS]).permute([2, 0, 3, 1, 4]);
+        let qkv =
+            qkv.reshape([shape[0], shape[1], 3, shape[2] / HEAD_CHANNELS, HEAD_CHANNELS]).permute([2, 0, 3, 1, 4]);
         let (query, key, value) = (qkv.i(0), qkv.i(1), qkv.i(2));
         let scores = query.matmul(&key.transpose(-2, -1)) * (HEAD_CHANNELS as f64).powf(-0.5);
         let later = Tensor::ones([shape[1], shape[1]], (Kind::Bool, x.device())).triu(1);

@@ -5,12 +5,13 @@ mod sheet;
 
 use std::{fmt::Write, fs, path::Path};
 
-use super::{
-    State,
-    evaluate::Evaluation,
-    tensor_file::io_error,
+use super::{State, evaluate::Evaluation, tensor_file::io_error};
+use crate::{
+    data::Dataset,
+    export::bundle::write_file,
+    metrics::Mean,
+    train::{TrainError, settings::NO_TEXT_ENCODER},
 };
-use crate::{data::Dataset, export::bundle::write_file, metrics::Mean, train::{TrainError, settings::NO_TEXT_ENCODER}};
 
 pub(super) use sheet::{View, views};
 
