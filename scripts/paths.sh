@@ -12,6 +12,9 @@ looptrans_onnx_runtime=$looptrans_python_prefix/onnxruntime
 # A Python environment with torch, for training.
 looptrans_train_prefix=$looptrans_deps/train
 
+# Python packages that only `make bench-peer` needs.
+looptrans_peer_packages=$looptrans_deps/peer
+
 # Our message types, built. The path changes with the messages, because r2r generates its bindings anew
 # only when AMENT_PREFIX_PATH changes, not when the files behind it do.
 looptrans_message_hash=$(cat "$looptrans_root"/msg/*.msg "$looptrans_root"/srv/*.srv | sha256sum | cut -c1-12)

@@ -100,7 +100,7 @@ impl Evaluator<'_> {
     /// What `seen` returns; pictures that can't be scored are [`Evaluation::skipped`].
     pub fn run<E>(
         &mut self,
-        model: &mut impl ClassMapper,
+        model: &mut (impl ClassMapper + ?Sized),
         mut seen: impl FnMut(&Scored<'_>) -> Result<(), E>,
         mut next: impl FnMut(),
     ) -> Result<Evaluation, E> {
@@ -128,7 +128,7 @@ impl Evaluator<'_> {
 
     fn score<'a>(
         &mut self,
-        model: &mut impl ClassMapper,
+        model: &mut (impl ClassMapper + ?Sized),
         item: &'a TestItem,
         action: &str,
     ) -> Result<Scored<'a>, ItemError> {
