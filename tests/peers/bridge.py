@@ -142,15 +142,19 @@ class Bridge:
 
     def call(self, command: dict[str, Any]) -> None:
         kind = service_class(command["type"])
-        client = self.node.create_client(kind, command["service"])
+        times = command.get("times", 1)
+        # A client keeps ten answers, unless told otherwise, and loses the oldest ones beyond that.
+        qos = QoSProfile(depth=max(10, times))
+        client = self.node.create_client(kind, command["service"], qos_profile=qos)
         if not client.wait_for_service(MATCH_SECONDS):
             raise SystemExit(f"no service {command['service']} after {MATCH_SECONDS} s")
-        requests = [fill(kind.Request(), command["request"]) for _ in range(command.get("times", 1))]
+        requests = [fill(kind.Request(), command["request"]) for _ in range(times)]
         futures = [client.call_async(request) for request in requests]
         deadline = time.monotonic() + MATCH_SECONDS
         while not all(future.done() for future in futures):
             if time.monotonic() > deadline:
-                raise SystemExit(f"{command['service']}: not all requests were answered")
+                done = sum(future.done() for future in futures)
+                raise SystemExit(f"{command['service']}: {done} of {len(futures)} requests were answered")
             time.sleep(0.001)
         self.say("responses", responses=[to_json(future.result()) for future in futures])
 
