@@ -4,6 +4,7 @@
 //! Plan (settings, and a backbone's file or a checkpoint) -> train:
 //!   sampler -> FeatureSource -> learner (network -> losses) -> optimizer     every step   -> metrics.csv
 //!   test items -> FeatureSource -> evaluate                                  every epoch  -> metrics.csv
+//!   both also as TensorBoard's events
 //!   checkpoint: last.safetensors (to go on from), best.safetensors, weights.safetensors (to use); report.html
 //! ```
 //!
@@ -13,6 +14,7 @@
 pub(super) mod backbone_file;
 mod checkpoint;
 mod evaluate;
+mod events;
 mod history;
 mod learner;
 pub(super) mod pictures;
@@ -43,6 +45,7 @@ pub(super) use trained::{Tests, Trained};
 use super::{
     TrainError,
     features::{FeatureSource, Live, LiveParts},
+    loss_report::System,
     optimizer::Optimizer,
     settings::Settings,
     store::{Kept, Reading, Store},
@@ -246,9 +249,9 @@ impl Prepared {
         let backbone = BackboneFile::read(file)?;
         let actions = job.dataset.affordances.clone();
         let sizes = backbone.sizes(actions.len() + learner::noise_heads(&settings));
-        let learner = Learner::new(&settings, &sizes, job.device, file)?;
+        let learner = Learner::new(&settings, (&sizes, &actions), job.device, file)?;
         backbone.load_into(&learner.parameters)?;
-        let optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
+        let optimizer = optimizer(&learner, &settings);
         let dataset = fingerprint(job.dataset);
         let state = State::new(Origin { settings, dataset, actions, heads: sizes.heads, backbone: backbone.source });
         Ok(Self { learner, optimizer, state, sizes })
@@ -268,7 +271,7 @@ impl Prepared {
 
     /// As the checkpoint at `path` has it.
     fn of(checkpoint: Checkpoint, path: &Path, device: Device) -> Result<Self, TrainError> {
-        let Checkpoint { state, weights, momentum } = checkpoint;
+        let Checkpoint { state, weights, momentum, carried } = checkpoint;
         let sizes = backbone_file::sizes_of_whole(path, &weights, state.heads)?;
         let sizes = Sizes { channels: state.actions.len() + learner::noise_heads(&state.settings), ..sizes };
         // A checkpoint has its clusters with it.
@@ -276,11 +279,23 @@ impl Prepared {
         if let Some(own) = settings.looptrans.as_mut().filter(|own| own.clusters != "k-means") {
             "in-backbone".clone_into(&mut own.clusters);
         }
-        let learner = Learner::new(&settings, &sizes, device, path)?;
+        // And its text encoder.
+        if let Some(clip) = settings.wsma.as_mut().and_then(|own| own.clip.as_mut()) {
+            *clip = path.to_string_lossy().into_owned();
+        }
+        let learner = Learner::new(&settings, (&sizes, &state.actions), device, path)?;
         super::weights::assign(&learner.parameters, &weights, path, "")?;
-        let mut optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
+        learner.restore(carried.as_ref())?;
+        let mut optimizer = optimizer(&learner, &settings);
         optimizer.restore(momentum)?;
         Ok(Self { learner, optimizer, state, sizes })
+    }
+}
+
+fn optimizer(learner: &Learner, settings: &Settings) -> Optimizer {
+    match settings.system {
+        System::Wsma => Optimizer::with_factors(&learner.parameters, settings.optimizer, super::wsma::factor),
+        System::LoopTrans | System::Locate => Optimizer::new(&learner.parameters, settings.optimizer),
     }
 }
 
@@ -293,6 +308,7 @@ fn features<'a>(
 ) -> Result<(Box<dyn FeatureSource + 'a>, Option<Kept>), TrainError> {
     let Job { dataset, device, limits, .. } = *job;
     let augmentation = state.settings.augmentation.of(sizes.input().height);
+    let keys = state.settings.system.keys();
     let refuse = |kept: Kept, found: String| TrainError::Values {
         what: "features",
         expected: format!("of a store, as before (variants: {}, {:?})", kept.variants, kept.precision),
@@ -304,11 +320,13 @@ fn features<'a>(
         }
         (FeatureOrigin::AsBefore | FeatureOrigin::Live, _) => {
             let backbone = learner.network.backbone();
-            Ok((Box::new(Live::new(LiveParts { backbone, dataset, augmentation, limits, device })), None))
+            let live = Live::new(LiveParts { backbone, dataset, augmentation, limits, device }).with_keys(keys);
+            Ok((Box::new(live), None))
         }
         (FeatureOrigin::Store { folder, verify }, before) => {
             let (verify, parameters) = (*verify, &learner.parameters);
-            let store = Store::open(&Reading { folder, verify, parameters, sizes, augmentation, dataset, device })?;
+            let reading = Reading { folder, verify, parameters, sizes, augmentation, keys, dataset, device };
+            let store = Store::open(&reading)?;
             let kept = store.kept();
             if let Some(before) = before.filter(|before| *before != kept) {
                 return Err(refuse(before, format!("variants: {}, {:?}", kept.variants, kept.precision)));

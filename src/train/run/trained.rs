@@ -54,7 +54,7 @@ impl Trained {
     pub fn maps(&self) -> &'static [TestedMaps] {
         match self.learner.network {
             Network::LoopTrans(..) => &[TestedMaps::Pixel, TestedMaps::Scam],
-            Network::Locate(_) => &[TestedMaps::Pixel],
+            Network::Locate(_) | Network::Wsma(_) => &[TestedMaps::Pixel],
         }
     }
 
@@ -76,7 +76,10 @@ impl Trained {
         tests: &Tests<'_>,
         items: &[usize],
     ) -> Result<Vec<Array2<f32>>, TrainError> {
-        self.with(maps, tests, |test| heat(test, items))
+        self.with(maps, tests, |test| {
+            let texts = test.network.texts();
+            heat(test, texts.as_ref(), items)
+        })
     }
 
     fn with<T>(
@@ -91,7 +94,8 @@ impl Trained {
         let Tests { dataset, store, limits } = *tests;
         let (sizes, parameters, device) = (&self.sizes, &self.learner.parameters, self.device);
         let augmentation = self.settings.augmentation.of(sizes.input().height);
-        let reading = Reading { folder: store, verify: false, parameters, sizes, augmentation, dataset, device };
+        let keys = self.settings.system.keys();
+        let reading = Reading { folder: store, verify: false, parameters, sizes, keys, augmentation, dataset, device };
         let mut source = Store::open(&reading)?;
         work(&mut Test { network: &self.learner.network, source: &mut source, dataset, limits })
     }

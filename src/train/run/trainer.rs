@@ -13,8 +13,11 @@ use super::{
     report,
 };
 use crate::{
-    data::sampling::{EXO_PER_SAMPLE, Sample, Sampler, Variants},
-    train::{TrainError, backbone::Features, features::FeatureSource, optimizer::Optimizer, settings::Settings},
+    data::sampling::{EXO_PER_SAMPLE, ExoRule, Sample, Sampler, Variants},
+    train::{
+        TrainError, backbone::Features, features::FeatureSource, loss_report::System, optimizer::Optimizer,
+        settings::Settings,
+    },
 };
 
 /// A run in progress.
@@ -44,12 +47,13 @@ impl Trainer<'_, '_> {
     /// True: to the end; false: stopped on the way. Both leave a checkpoint.
     pub fn run(&mut self) -> Result<bool, TrainError> {
         let terms = terms(&self.state.settings);
-        let mut history = History::open(&self.out.join(METRICS), terms, self.done())?;
+        let steps = self.job.dataset.samples().div_ceil(self.state.settings.batch) as u64;
+        let mut history = History::open(self.out, terms, self.done(), steps)?;
         // At once: a folder that can't be written to is not found out after hours.
         self.save()?;
         let dataset = self.job.dataset;
-        let sampler = Sampler::new(dataset, self.state.settings.seed, self.variants);
-        let steps = dataset.samples().div_ceil(self.state.settings.batch) as u64;
+        let exo = self.state.settings.wsma.as_ref().map_or(ExoRule::Drawn, |own| own.exo);
+        let sampler = Sampler::new(dataset, self.state.settings.seed, self.variants).with_exo(exo);
         while self.state.epoch < self.state.settings.epochs {
             let order = sampler.order(self.state.epoch);
             while self.state.step < steps {
@@ -148,8 +152,11 @@ impl Trainer<'_, '_> {
             None => Evaluation { items: Vec::new(), skipped: Vec::new() },
         };
         let mean = evaluation.mean();
+        let Job { dataset, limits, .. } = *self.job;
+        let mut test = Test { network: &self.learner.network, source: &mut *self.source, dataset, limits };
+        let views = report::views(&evaluation, &mut test)?;
         if let Some(mean) = &mean {
-            history.test(self.done(), mean)?;
+            history.test(self.done(), mean, &views)?;
         }
         self.state.scores.push(mean);
         let epoch = self.state.epoch;
@@ -159,10 +166,8 @@ impl Trainer<'_, '_> {
             write_weights(&self.out.join(BEST), self.learner, &self.state)?;
         }
         self.save()?;
-        let Job { dataset, limits, .. } = *self.job;
-        let mut test = Test { network: &self.learner.network, source: &mut *self.source, dataset, limits };
         let (report, metrics) = (self.out.join(REPORT), self.out.join(METRICS));
-        report::write(&report, &metrics, &self.state, (&evaluation, &mut test))?;
+        report::write(&report, &metrics, &self.state, (&evaluation, dataset, &views))?;
         let evaluation = (!self.job.dataset.test.is_empty()).then_some(&evaluation);
         (self.watch)(&Event::Epoch { epoch: epoch + 1, evaluation, best });
         Ok(true)
@@ -201,10 +206,10 @@ impl Computed {
 
 /// The names of a system's terms, in their order.
 fn terms(settings: &Settings) -> &'static [&'static str] {
-    if settings.looptrans.is_some() {
-        &["ego_cls", "exo_cls", "mse", "dice", "corr", "dill", "con"]
-    } else {
-        &["ego_cls", "exo_cls", "proto", "con"]
+    match settings.system {
+        System::LoopTrans => &["ego_cls", "exo_cls", "mse", "dice", "corr", "dill", "con"],
+        System::Locate => &["ego_cls", "exo_cls", "proto", "con"],
+        System::Wsma => &["ego_cls", "exo_cls", "d", "lrela", "clip"],
     }
 }
 

@@ -168,7 +168,7 @@ impl<'a> Study<'a> {
         host: Host<'a>,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Option<Self>, TrainError> {
-        let augmentation = check(&request)?.augmentation;
+        let Settings { augmentation, system, .. } = *check(&request)?;
         let Request { command, arms, seeds, root, sets, backbone, store, kept, out, keep_weights } = request;
         let Some(sets) = Sets::new(root, sets, host.stop, watch)? else { return Ok(None) };
         let of_backbone = contract::sha256_hex(&fs::read(backbone).map_err(io_error("read", backbone))?);
@@ -178,7 +178,7 @@ impl<'a> Study<'a> {
         let folder = Folder::open(out, identity)?;
         let store = store.map_or_else(|| out.join("store"), Path::to_owned);
         let Kept { variants, precision } = kept;
-        let recipe = Recipe { backbone, augmentation, variants, precision, out: &store };
+        let recipe = Recipe { backbone, augmentation, variants, precision, keys: system.keys(), out: &store };
         let Host { device, limits, stop } = host;
         let job = Job { dataset: &sets.all, device, limits, stop };
         let builder = Builder::new(recipe, job)?;
