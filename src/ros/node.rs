@@ -134,7 +134,8 @@ impl Running {
                     let (holding, result) = done?;
                     self.finished(holding, result);
                 }
-                Ok(()) = self.settings.changed() => {
+                // Not during a transition: its work holds the labels that a change may publish again.
+                Ok(()) = self.settings.changed(), if matches!(self.work, Work::Idle(_)) => {
                     self.settings_changed();
                     watch = self.ticks();
                 }
