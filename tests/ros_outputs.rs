@@ -133,6 +133,8 @@ fn the_node_has_these_topics_and_no_others() {
         OVERLAY_JPEG: [COMPRESSED],
         LABEL_INFO: ["looptrans_ros/msg/LabelInfo"],
         STATUS: ["looptrans_ros/msg/NodeStatus"],
+        "/affordance_node/transition_event": ["lifecycle_msgs/msg/TransitionEvent"],
+        "/parameter_events": ["rcl_interfaces/msg/ParameterEvent"],
         "/rosout": ["rcl_interfaces/msg/Log"],
     });
     assert_eq!(published, expected);

@@ -191,6 +191,17 @@ fn both_signals_end_it_cleanly_with_a_summary() {
 }
 
 #[test]
+fn a_stop_while_the_model_loads_ends_it_cleanly_and_in_time() {
+    let mut node = Node::start(&Domain::claim(), json!({}));
+    // The first word of the thread that loads; the model comes after the library.
+    node.logged("ONNX Runtime: ");
+    let ended = node.stop("TERM");
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(ended.took < Duration::from_secs(2), "{:?}", ended.took);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+}
+
+#[test]
 fn silence_names_its_cause_in_log_and_status() {
     let domain = Domain::claim();
     let mut node = Node::start(&domain, json!({"input_timeout": 0.3, "input_reliability": "reliable"}));

@@ -25,6 +25,8 @@ pub struct Health {
 #[derive(Debug)]
 struct Inner {
     counts: Counts,
+    /// Dropped frames of which a result has told.
+    drops_told: u64,
     started: Instant,
     last_processed: Option<Instant>,
     counts_when_processed: Counts,
@@ -129,6 +131,7 @@ impl Health {
         Self {
             inner: Mutex::new(Inner {
                 counts: Counts::default(),
+                drops_told: 0,
                 started: now,
                 last_processed: None,
                 counts_when_processed: Counts::default(),
@@ -193,9 +196,16 @@ impl Health {
         std::mem::take(&mut inner.inference_failures_in_a_row)
     }
 
-    /// Frames dropped since the start.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.lock().counts.dropped
+    /// Frames dropped since the last result, of which the next one tells.
+    pub(crate) fn untold_drops(&self) -> u64 {
+        let inner = self.lock();
+        inner.counts.dropped.saturating_sub(inner.drops_told)
+    }
+
+    /// A result told of so many dropped frames.
+    pub(crate) fn told_drops(&self, count: u64) {
+        let mut inner = self.lock();
+        inner.drops_told = inner.drops_told.saturating_add(count);
     }
 
     /// Everything at the moment `now`.

@@ -43,7 +43,6 @@ pub fn run<I: Incoming, S: Sink>(
         admission: Admission::new(AdmissionSettings::from(&*current)),
         clock,
         log: LogLimit::new(LOG_INTERVAL),
-        dropped_before: health.dropped(),
     };
     lap.apply(&current, pipeline, sink);
     while let Some(incoming) = intake.take() {
@@ -63,8 +62,6 @@ struct Lap<'a> {
     admission: Admission,
     clock: &'a dyn Fn() -> i64,
     log: LogLimit,
-    /// Frames dropped when the last result was published.
-    dropped_before: u64,
 }
 
 impl Lap<'_> {
@@ -113,19 +110,16 @@ impl Lap<'_> {
         (admitted, times): (&Admitted, &FrameTimes),
         sink: &mut S,
     ) {
-        let dropped = self.health.dropped();
+        let dropped = self.health.untold_drops();
         let age_nanos = (self.clock)().saturating_sub(frame.stamp.nanos());
-        let facts = PublishFacts {
-            age_nanos,
-            frames_dropped: u32::try_from(dropped - self.dropped_before).unwrap_or(u32::MAX),
-        };
+        let facts = PublishFacts { age_nanos, frames_dropped: u32::try_from(dropped).unwrap_or(u32::MAX) };
         let started = Instant::now();
         if let Err(error) = sink.publish(frame, perception, &facts) {
             let trouble = error.to_string();
             self.health.failed(Outcome::Dropped(DropReason::NotPublished), &trouble);
             return self.warn_bounded(DropReason::NotPublished.name(), &trouble);
         }
-        self.dropped_before = dropped;
+        self.health.told_drops(dropped);
         let now = Instant::now();
         let figures = FrameFigures {
             age: admitted.age_known.then(|| Duration::from_nanos(u64::try_from(age_nanos).unwrap_or(0))),

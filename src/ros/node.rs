@@ -84,10 +84,13 @@ enum Work {
     Moving,
 }
 
+/// What the work of a transition leaves.
+type Done = (Holding, Result<(), Failed>);
+
 /// A transition under way.
 struct Busy {
     state: State,
-    done: Pin<Box<dyn Future<Output = (Holding, Result<(), Failed>)>>>,
+    done: Pin<Box<dyn Future<Output = Done>>>,
     /// Who asked for it: None is the node itself.
     request: Option<ChangeRequest>,
     /// Why it has already failed; only while errors are processed.
@@ -134,7 +137,8 @@ impl Running {
                     let (holding, result) = done?;
                     self.finished(holding, result);
                 }
-                Ok(()) = self.settings.changed() => {
+                // Not during a transition: its work holds the labels that a change may publish again.
+                Ok(()) = self.settings.changed(), if matches!(self.work, Work::Idle(_)) => {
                     self.settings_changed();
                     watch = self.ticks();
                 }
@@ -235,7 +239,7 @@ impl Running {
 
 impl Work {
     /// Waits for the end of the transition under way, or of what should not end.
-    async fn next(&mut self) -> Result<(Holding, Result<(), Failed>), NodeError> {
+    async fn next(&mut self) -> Result<Done, NodeError> {
         match self {
             Self::Idle(holding) => {
                 holding.broken().await;

@@ -35,6 +35,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 
 MATCH_SECONDS = 30.0
+# rclpy's default is ten: of more answers at once the oldest are lost.
+ANSWERS_KEPT = 100
 
 
 def service_class(name: str) -> type:
@@ -91,6 +93,7 @@ class Bridge:
         self.subscriptions: dict[str, Any] = {}
         self.publishers: dict[str, Any] = {}
         self.types: dict[str, type] = {}
+        self.clients: dict[str, Any] = {}
         self.lock = threading.Lock()
 
     def say(self, event: str, **fields: Any) -> None:
@@ -140,17 +143,25 @@ class Bridge:
             return self.publishers[topic].get_subscription_count()
         return self.node.count_publishers(topic)
 
+    def client(self, kind: type, service: str) -> Any:
+        """One for each service: a node remembers clients that are not destroyed, and its memory is measured."""
+        if service not in self.clients:
+            qos = QoSProfile(depth=ANSWERS_KEPT)
+            self.clients[service] = self.node.create_client(kind, service, qos_profile=qos)
+        if not self.clients[service].wait_for_service(MATCH_SECONDS):
+            raise SystemExit(f"no service {service} after {MATCH_SECONDS} s")
+        return self.clients[service]
+
     def call(self, command: dict[str, Any]) -> None:
         kind = service_class(command["type"])
-        client = self.node.create_client(kind, command["service"])
-        if not client.wait_for_service(MATCH_SECONDS):
-            raise SystemExit(f"no service {command['service']} after {MATCH_SECONDS} s")
+        client = self.client(kind, command["service"])
         requests = [fill(kind.Request(), command["request"]) for _ in range(command.get("times", 1))]
         futures = [client.call_async(request) for request in requests]
         deadline = time.monotonic() + MATCH_SECONDS
         while not all(future.done() for future in futures):
             if time.monotonic() > deadline:
-                raise SystemExit(f"{command['service']}: not all requests were answered")
+                done = sum(future.done() for future in futures)
+                raise SystemExit(f"{command['service']}: {done} of {len(futures)} requests were answered")
             time.sleep(0.001)
         self.say("responses", responses=[to_json(future.result()) for future in futures])
 
