@@ -110,10 +110,11 @@ impl Lap<'_> {
         (admitted, times): (&Admitted, &FrameTimes),
         sink: &mut S,
     ) {
+        let started = Instant::now();
+        sink.complete(frame, perception);
         let dropped = self.health.untold_drops();
         let age_nanos = (self.clock)().saturating_sub(frame.stamp.nanos());
         let facts = PublishFacts { age_nanos, frames_dropped: u32::try_from(dropped).unwrap_or(u32::MAX) };
-        let started = Instant::now();
         if let Err(error) = sink.publish(frame, perception, &facts) {
             let trouble = error.to_string();
             self.health.failed(Outcome::Dropped(DropReason::NotPublished), &trouble);

@@ -38,6 +38,9 @@ pub trait Sink {
     /// What has subscribers now; asked before each frame.
     fn wanted(&mut self) -> Wanted;
 
+    /// What belongs to the result and may be waited for; results are as old as they are after it.
+    fn complete(&mut self, _frame: &Frame<'_>, _perception: &Perception) {}
+
     /// Publishes one result. `frame` carries the stamp to publish. Must not wait for subscribers.
     ///
     /// # Errors

@@ -1,9 +1,6 @@
 //! The output topics: what the node publishes for each processed frame.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use r2r::{
@@ -54,6 +51,8 @@ pub struct RosSink {
     jpeg_quality: u8,
     camera_info: LatestCameraInfo,
     depth: Option<Depth>,
+    /// What depth says of the frame that is to be published.
+    measured: DepthResult,
     /// Serialised message and JPEG file of one frame; their memory is reused.
     message: Vec<u8>,
     jpeg: Vec<u8>,
@@ -126,6 +125,7 @@ impl RosSink {
             jpeg_quality: settings.overlay_jpeg_quality,
             camera_info: inputs.camera_info,
             depth,
+            measured: DepthResult::default(),
             message: Vec::new(),
             jpeg: Vec::new(),
             camera_info_warned: false,
@@ -145,17 +145,6 @@ impl RosSink {
         if let Some(depth) = self.depth {
             depth.topics.destroy(node);
         }
-    }
-
-    /// Measures the frame's regions, where depth is in use.
-    fn measure(&mut self, frame: &Frame<'_>, perception: &Perception) -> DepthResult {
-        let Some(depth) = &mut self.depth else {
-            return DepthResult::default();
-        };
-        // The lock is not held while depth is waited for.
-        let newest = self.camera_info.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(camera_info::newest);
-        let picture = PictureRegions { frame, size: perception.source, regions: &perception.regions };
-        depth.stage.measure(&picture, newest.as_ref())
     }
 
     fn publish_camera_info(&mut self, header: Header<'_>, source: Size, heat: Size) -> Result<(), PublishError> {
@@ -216,6 +205,14 @@ impl Sink for RosSink {
         }
     }
 
+    fn complete(&mut self, frame: &Frame<'_>, perception: &Perception) {
+        let Some(depth) = &mut self.depth else { return };
+        // The lock is not held while depth is waited for.
+        let newest = self.camera_info.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(camera_info::newest);
+        let picture = PictureRegions { frame, size: perception.source, regions: &perception.regions };
+        self.measured = depth.stage.measure(&picture, newest.as_ref());
+    }
+
     fn wanted(&mut self) -> Wanted {
         let topics = &self.topics;
         Wanted {
@@ -234,15 +231,10 @@ impl Sink for RosSink {
     ) -> Result<(), PublishError> {
         let header = Header::from(frame);
         let source = perception.source;
-        let started = Instant::now();
-        let depth = self.measure(frame, perception);
-        // Depth may have been waited for.
-        let measured_nanos = i64::try_from(started.elapsed().as_nanos()).unwrap_or(i64::MAX);
-        let facts = PublishFacts { age_nanos: facts.age_nanos.saturating_add(measured_nanos), ..*facts };
-        let array = regions::message(frame, perception, &depth, &facts, &self.model_id);
+        let array = regions::message(frame, perception, &self.measured, facts, &self.model_id);
         publish(&self.topics.grasp_regions, "~/grasp_regions", &array)?;
         if let Some(Depth { topics, .. }) = &mut self.depth {
-            topics.publish(header, perception, &depth)?;
+            topics.publish(header, perception, &self.measured)?;
         }
         if let Some(heat) = &perception.combined {
             // First the calibration: who synchronises both gets a pair.
