@@ -41,6 +41,7 @@ use super::{
     TrainError,
     features::{FeatureSource, Live, LiveParts},
     optimizer::Optimizer,
+    ranks::Ranks,
     settings::Settings,
     store::{Kept, Reading, Store},
 };
@@ -108,6 +109,8 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Set to end the run after the step it is in, with a checkpoint.
     pub stop: &'a AtomicBool,
+    /// The processes that train together, each of them with this same job and plan; [`super::ranks::Alone`]: this one.
+    pub ranks: &'a dyn Ranks,
 }
 
 /// What happens in a run, for those who watch it.
@@ -201,7 +204,8 @@ impl Plan {
         &self.settings
     }
 
-    /// Trains to the end, or until `job.stop` is set.
+    /// Trains to the end, or until `job.stop` is set. With several ranks, rank 0 writes all files and tests; the losses
+    /// are those of one process, but for the order of sums in floating point.
     ///
     /// # Errors
     /// Files or pictures that can't be used; a loss that is no number. The checkpoint in the folder is then the last good
@@ -210,7 +214,12 @@ impl Plan {
         let Self { settings, out, start, origin } = self;
         check_device(job.device)?;
         check_data(job.dataset, &settings)?;
-        tensor_file::remove_unfinished(&out)?;
+        let resumed = matches!(start, Start::Resume(_));
+        // Waits for all, before rank 0 writes what the others look for.
+        check_ranks(job, (&settings, resumed))?;
+        if job.ranks.leads() {
+            tensor_file::remove_unfinished(&out)?;
+        }
         if settings.threads > 0 {
             tch::set_num_threads(settings.threads as i32);
         }
@@ -330,6 +339,26 @@ fn check_data(dataset: &Dataset, settings: &Settings) -> Result<(), TrainError> 
         return Err(TrainError::Values { what: "epochs", expected, found });
     }
     Ok(())
+}
+
+/// Are all ranks about to train the same?
+fn check_ranks(job: &Job<'_>, run: (&Settings, bool)) -> Result<(), TrainError> {
+    let text = format!("{run:?} {}", fingerprint(job.dataset));
+    let hash = Sha256::digest(text.as_bytes());
+    // As many bits as an f64 holds.
+    let own = hash.iter().take(6).fold(0.0, |number, byte| number * 256.0 + f64::from(*byte));
+    let all = job.ranks.gather(&[own]);
+    match all.iter().position(|other| Some(other) != all.first()) {
+        None => Ok(()),
+        Some(other) => {
+            let expected = "the same settings and pictures on all ranks".to_owned();
+            Err(TrainError::Values {
+                what: "mpirun",
+                expected,
+                found: format!("others on rank {other} than on rank 0"),
+            })
+        }
+    }
 }
 
 /// SHA-256 of the dataset's lists, its own folder aside: the same pictures in the same order.
