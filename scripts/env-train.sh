@@ -23,6 +23,7 @@ fi
 # Of `make setup-distributed`: an MPI of the machine's own comes first on PATH.
 if [ -e "$looptrans_mpi_prefix/.done" ]; then
   export PATH=$PATH:$looptrans_mpi_prefix/bin
+  export LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$looptrans_mpi_prefix/lib
   if [ -z "${LIBCLANG_PATH:-}" ]; then
     LIBCLANG_PATH=$(echo "$looptrans_mpi_prefix"/lib/python3*/site-packages/clang/native)
     # This libclang comes without the compiler's own headers (stddef.h and such): take cc's.

@@ -4,6 +4,8 @@
 //! resized to 224x224 by [`resize`], the class map min-max normalised, then the three scores; figures are plain means over
 //! test items.
 
+pub mod presence;
+
 use ndarray::{Array2, ArrayView2, Zip};
 
 use crate::perceive::heatmap::axis::Axis;
