@@ -217,7 +217,8 @@ impl Learner {
             losses::locate::Inputs { step, ego_descriptors: &ego.descriptors, prototypes: prototypes.as_ref(), labels };
         let mut terms = losses::locate::terms(&inputs)?;
         if let (Some(together), Some(prototypes)) = (together, &prototypes) {
-            terms.proto = terms.proto * together.weight_of(prototypes.found.sum(None::<Kind>).double_value(&[]));
+            let weight = together.weight_of(prototypes.found.sum(None::<Kind>).double_value(&[]));
+            terms.proto = terms.proto.g_mul_scalar(weight);
         }
         Ok(Losses::new(terms.named(), terms.total(&settings.weights)))
     }
