@@ -42,7 +42,9 @@ fn two_ranks(fixture: &Fixture, out: &str) -> Command {
 fn new_run(fixture: &Fixture, out: &str, set: &[&str]) -> Command {
     let mut command = two_ranks(fixture, out);
     command.arg("--backbone").arg(fixture.backbone());
-    ["threads=1", BATCH].iter().chain(set).for_each(|set| drop(command.args(["--set", set])));
+    for set in ["threads=1", BATCH].iter().chain(set) {
+        command.args(["--set", set]);
+    }
     command
 }
 
@@ -75,7 +77,9 @@ fn same_run(fixture: &Fixture, (one, two): (&str, &str), relative: f64) {
         file.filter(|(name, _)| !name.starts_with("optimizer.")).collect::<Vec<_>>()
     };
     let (mut expected, mut found) = (weights(one), weights(two));
-    [&mut expected, &mut found].map(|tensors| tensors.sort_by(|a, b| a.0.cmp(&b.0)));
+    for tensors in [&mut expected, &mut found] {
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    }
     assert_eq!(expected.len(), found.len());
     for ((name, expected), (_, found)) in expected.iter().zip(&found) {
         let length = |x: &Tensor| x.to_kind(Kind::Double).norm().double_value(&[]);
