@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench test-node test-train setup setup-train setup-distributed clean
+.PHONY: help demo test lint bench bench-peer test-node test-train setup setup-train setup-distributed clean
 
 ENV := source scripts/env.sh &&
 TRAIN_ENV := source scripts/env-train.sh &&
@@ -32,6 +32,10 @@ lint: setup setup-train setup-distributed ## Check format and clippy, warnings d
 
 bench: setup ## Measure the time of each stage
 	$(ENV) bash scripts/bench.sh
+
+bench-peer: setup ## Measure the node beside one in Python: latency, throughput, age, CPU, memory
+	@bash scripts/setup.sh peer
+	$(ENV) bash scripts/bench_peer.sh
 
 setup: ## Install what is missing into .deps: ROS 2 (unless sourced), ONNX Runtime, build tools
 	@bash scripts/setup.sh

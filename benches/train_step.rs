@@ -17,7 +17,7 @@ use looptrans_ros::{
     export::{layout::Sizes, seeded::Architecture},
     perceive::decode::Limits,
     train::{
-        backbone::Features,
+        backbone::{Features, Keys},
         concepts::spherical_k_means,
         features::{FeatureSource, Live, LiveParts},
         looptrans::{LoopTrans, Step},
@@ -125,10 +125,17 @@ fn store(
     let job = Job { dataset, device: Device::Cpu, limits: LIMITS, stop: &stop, ranks: &Alone };
     let settings = Settings::published(System::LoopTrans);
     let (precision, variants) = (Precision::F32, 1);
-    let recipe = Recipe { backbone: &file, augmentation: settings.augmentation, variants, precision, out: &out };
+    let recipe = Recipe {
+        backbone: &file,
+        augmentation: settings.augmentation,
+        variants,
+        precision,
+        keys: Keys::Last,
+        out: &out,
+    };
     Builder::new(recipe, job)?.run(&mut |_| {})?;
     let (folder, verify, device) = (out.as_path(), false, Device::Cpu);
-    Ok(Store::open(&Reading { folder, verify, parameters, sizes, augmentation, dataset, device })?)
+    Ok(Store::open(&Reading { folder, verify, parameters, sizes, augmentation, keys: Keys::Last, dataset, device })?)
 }
 
 /// A step's features.

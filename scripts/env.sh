@@ -14,6 +14,7 @@ fi
 
 # The Python that can import rclpy, our messages, numpy and PIL.
 export LOOPTRANS_PYTHON=$looptrans_python_prefix/bin/python
+export LOOPTRANS_PEER_PACKAGES=$looptrans_peer_packages
 looptrans_site=$("$LOOPTRANS_PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 looptrans_package() { # the folder of a Python package: ours, or the machine's own of the same version
   "$LOOPTRANS_PYTHON" -c 'import importlib.util, sys; print(*importlib.util.find_spec(sys.argv[1]).submodule_search_locations)' "$1"
@@ -54,5 +55,5 @@ case ${LIBCLANG_PATH:-$looptrans_deps/} in
 esac
 
 unset -f looptrans_outside looptrans_package
-unset looptrans_root looptrans_deps looptrans_python_prefix looptrans_onnx_runtime looptrans_message_hash looptrans_interfaces looptrans_ros \
+unset looptrans_root looptrans_deps looptrans_python_prefix looptrans_onnx_runtime looptrans_message_hash looptrans_interfaces looptrans_ros looptrans_peer_packages \
   looptrans_site looptrans_ament looptrans_path looptrans_libraries looptrans_modules

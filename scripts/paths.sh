@@ -15,6 +15,9 @@ looptrans_train_prefix=$looptrans_deps/train
 # Open MPI, where the machine has no MPI of its own, and libclang: for training on several processes.
 looptrans_mpi_prefix=$looptrans_deps/mpi
 
+# Python packages that only `make bench-peer` needs.
+looptrans_peer_packages=$looptrans_deps/peer
+
 # Our message types, built. The path changes with the messages, because r2r generates its bindings anew
 # only when AMENT_PREFIX_PATH changes, not when the files behind it do.
 looptrans_message_hash=$(cat "$looptrans_root"/msg/*.msg "$looptrans_root"/srv/*.srv | sha256sum | cut -c1-12)

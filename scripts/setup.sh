@@ -5,6 +5,7 @@
 #   scripts/setup.sh          ROS 2 Jazzy (unless one is sourced), ONNX Runtime, build tools, our message types
 #   scripts/setup.sh train    libtorch, for `cargo build --features train`
 #   scripts/setup.sh distributed    Open MPI (unless mpicc is there), libclang: for `cargo build --features distributed`
+#   scripts/setup.sh peer     OpenCV and ONNX Runtime for Python, for the node that `make bench-peer` measures against
 set -euo pipefail
 
 looptrans_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -214,6 +215,20 @@ install_mpi() {
   echo "$key" >"$prefix/.done"
 }
 
+install_peer() {
+  local key
+  key=$(echo "$looptrans_peer_packages" | key_of "$requirements/peer.txt" "$looptrans_python_prefix/.done")
+  if is_done "$looptrans_peer_packages/.done" "$key"; then return; fi
+
+  check_disk 500
+  echo "[1/1] OpenCV and ONNX Runtime for Python (150 MB, 10 seconds) ..."
+  rm -rf "$looptrans_peer_packages"
+  : >"$log_dir/peer.log"
+  # Without what they depend on: NumPy must stay the one that the ROS 2 messages are compiled for.
+  pip_install peer "$looptrans_python_prefix" --no-deps --target "$looptrans_peer_packages" -r "$requirements/peer.txt"
+  echo "$key" >"$looptrans_peer_packages/.done"
+}
+
 main() {
   case $looptrans_deps in
     /*) ;;
@@ -230,7 +245,8 @@ main() {
     "") install_python_packages; build_interfaces ;;
     train) install_torch ;;
     distributed) install_mpi ;;
-    *) die "no such part: $1" "Usage: scripts/setup.sh [train | distributed]" ;;
+    peer) install_peer ;;
+    *) die "no such part: $1" "Usage: scripts/setup.sh [train | distributed | peer]" ;;
   esac
   echo "set-up: all is in place in $looptrans_deps"
 }

@@ -19,7 +19,7 @@ use looptrans_ros::data::{
     check_pictures,
     index::Source,
     leave_out,
-    sampling::{Sampler, Variants},
+    sampling::{ExoRule, Sampler, Variants},
 };
 use looptrans_ros::perceive::decode::Limits;
 use serde_json::Value;
@@ -199,6 +199,23 @@ fn a_sample_has_two_more_pictures_of_its_folder_distinct_where_there_are_enough(
     }
     assert_eq!(egos.len(), 2 + 1 + 3, "every egocentric picture is drawn");
     assert_eq!(few.len(), 2 * 2 * 2, "of a few, each may come again");
+}
+
+#[test]
+fn by_wsmas_rule_a_sample_has_three_pictures_that_follow_each_other_but_never_the_last_one() {
+    let dataset = small().open(Some("Seen"), &[]).unwrap();
+    let sampler = Sampler::new(&dataset, 1, Variants::Endless).with_exo(ExoRule::Consecutive);
+    for folder in 0..3 {
+        let count = dataset.train[folder].exo.len();
+        let found: HashSet<_> =
+            (0..200).map(|place| sampler.sample((folder, 0), 0, place).exo.map(|draw| draw.id.picture)).collect();
+        let expected = match count {
+            2 => HashSet::from([[0, 1, 1]]),
+            3 => HashSet::from([[0, 1, 2]]),
+            _ => (0..count - 3).map(|start| [start, start + 1, start + 2]).collect(),
+        };
+        assert_eq!(found, expected, "of {count}");
+    }
 }
 
 #[test]

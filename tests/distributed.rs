@@ -160,3 +160,26 @@ fn processes_that_do_not_meet_are_refused() {
     );
     assert!(!fixture.path("run/last.safetensors").exists());
 }
+
+#[test]
+fn what_one_process_alone_can_do_is_refused_to_several_in_one_line() {
+    let fixture = Fixture::new();
+    let lines = errors(&new_run(&fixture, "wsma", &["system=wsma"]).output().unwrap());
+    assert!(
+        matches!(&lines[..], [line] if line.contains("expected one process for WSMA") && line.ends_with("found 2")),
+        "{lines:?}"
+    );
+    for command in ["ablate", "benchmark"] {
+        let mut study = Command::new(env!("CARGO_BIN_EXE_looptrans"));
+        study.arg(command).arg(fixture.data()).arg("--out").arg(fixture.path(command));
+        study.arg("--backbone").arg(fixture.backbone()).env("OMPI_COMM_WORLD_SIZE", "2");
+        let lines = errors(&study.output().unwrap());
+        assert!(
+            matches!(&lines[..], [line] if line.starts_with(&format!("error: {command}: expected one process"))),
+            "{lines:?}"
+        );
+    }
+    for folder in ["wsma/last.safetensors", "ablate", "benchmark"] {
+        assert!(!fixture.path(folder).exists(), "{folder}");
+    }
+}

@@ -13,10 +13,12 @@ use crate::convert::{self, ActionList, Hints, Kind, Report, Settings};
   looptrans convert dino_deitsmall16_pretrain.pth --out dino.safetensors
   looptrans convert dino_deitsmall16_pretrain_full_checkpoint.pth --key student --out student.safetensors
   looptrans convert cluster_seen.pth --out concepts.safetensors
+  looptrans convert RN50.pt --out clip.safetensors
   looptrans convert mine.pth --actions kitchen_actions.txt --out kitchen.safetensors
 
-Reads what torch.save writes (.pth, .pt, .pth.tar; zip or old format) and safetensors, of DINO, LoopTrans, LOCATE, WSMA
-and LoopTrans' concept clusters, and executes nothing of it. Numbers become f32. The number of classes tells the dataset:
+Reads what torch.save writes (.pth, .pt, .pth.tar; zip or old format), the parameters of TorchScript archives (OpenAI's CLIP)
+and safetensors, of DINO, LoopTrans, LOCATE, WSMA, LoopTrans' concept clusters and CLIP's text encoder (for WSMA), and executes
+nothing of it. Numbers become f32. The number of classes tells the dataset:
 36 actions are AGD20K Seen, 25 its Unseen split, 10 HICO-IIF; for others name them with --actions.")]
 pub(super) struct Convert {
     /// The checkpoint.
@@ -25,7 +27,7 @@ pub(super) struct Convert {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// The actions in class order: a vocabulary (agd20k-seen, agd20k-unseen, hico-iif), a list like cut,hold,open, or a
-    /// text file with one per line.
+    /// file with one per line or a YAML list.
     #[arg(long, value_name = "NAME|LIST|FILE")]
     actions: Option<String>,
     /// The state dict to take, where the checkpoint holds several [default: DINO's teacher].
@@ -64,6 +66,7 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
         ("sha256", report.checkpoint.sha256.clone()),
     ];
     rows.push(match report.kind {
+        Kind::Clip => ("text encoder", format!("{depth} blocks, {dim} channels, {heads} heads")),
         Kind::Concepts => ("concepts", format!("clusters for a backbone of {dim} channels")),
         _ => ("backbone", format!("{depth} blocks, {dim} channels, {heads} heads, patch {patch}, image {side}x{side}")),
     });
@@ -73,7 +76,7 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
     }
     rows.push(("tensors", format!("{} ({:.2} M numbers)", report.tensors, report.parameters as f64 / 1e6)));
     if !report.ignored.is_empty() {
-        rows.push(("left out", format!("{} tensors that are not of the backbone", report.ignored.len())));
+        rows.push(("left out", format!("{} tensors that have no part in it", report.ignored.len())));
     }
     rows.push(("weights", format!("{} ({} bytes)", report.weights.path.display(), report.weights.bytes)));
     rows

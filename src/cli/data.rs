@@ -64,7 +64,7 @@ pub(super) struct DatasetArguments {
     #[arg(long, value_name = "FOLDER")]
     split: Option<String>,
     /// The actions in class order: a vocabulary (agd20k-seen, agd20k-unseen, hico-iif), a list like cut,hold,open, or a
-    /// file with one per line [default: the split's affordances.txt, else its published list, else the folders'
+    /// file with one per line or a YAML list [default: the split's affordances.txt, else its published list, else the folders'
     /// names].
     #[arg(long, value_name = "NAME|LIST|FILE")]
     affordances: Option<String>,

@@ -11,11 +11,11 @@ use serde::Serialize;
 use super::data::{DatasetArguments, LIMITS};
 use crate::{
     config::ProviderChoice,
-    contract::{Bundle, PresenceSource},
+    contract::{Bundle, PresenceSource, Size},
     data::evaluation::{ClassMapper, Evaluation, Evaluator, Scored},
     export::{
         bundle::{self, Settings, write_file},
-        weights::Weights,
+        weights::{Weights, is_wsma},
     },
     metrics::{self, Mean},
     perceive::{
@@ -38,7 +38,8 @@ const MAP_SIDE: usize = 224;
   looptrans eval weights.safetensors AGD20K --split Unseen --json
   looptrans eval int8_bundle my_kitchen --affordances open,hold,pour --save-maps out/maps
 
-MODEL is a bundle, or a weights file that `looptrans export` takes. Pictures that can't be scored are named with the reason;
+MODEL is a bundle, or a weights file that `looptrans export` takes; or of WSMA (needs the feature `train`; it is scored by its
+own test procedure, one picture at a time, on libtorch). Pictures that can't be scored are named with the reason;
 the exit code then is 1.")]
 pub(super) struct Eval {
     /// The bundle or weights file.
@@ -76,6 +77,13 @@ struct Mapper {
     grid: (usize, usize),
 }
 
+/// Whatever gives class maps, and what it wants.
+struct Opened {
+    mapper: Box<dyn ClassMapper>,
+    input: Size,
+    model_id: String,
+}
+
 impl ClassMapper for Mapper {
     fn actions(&self) -> &[String] {
         &self.model.contract().actions
@@ -96,31 +104,50 @@ impl Eval {
         if let Some(folder) = self.save_maps.as_ref().filter(|folder| folder.exists() && !self.force) {
             bail!("{} exists; give --force to replace heatmaps in it", folder.display());
         }
-        let bundle = self.bundle()?;
-        let contract = bundle.contract.clone();
-        let grid = (contract.heatmap.height as usize, contract.heatmap.width as usize);
-        let mut mapper = Mapper { model: Model::load(&bundle, &self.infer_settings()?)?, grid };
-        let preprocessor = Preprocessor::new(contract.input);
+        let Opened { mut mapper, input, model_id } =
+            if self.model.is_file() && is_wsma(&self.model)? { self.wsma()? } else { self.exportable()? };
+        let preprocessor = Preprocessor::new(input);
         let mut evaluator = Evaluator { dataset: &dataset, preprocessor, limits: LIMITS };
         let style = ProgressStyle::with_template("scoring {bar:30} {pos}/{len} ({eta} left)")?;
         let bar = ProgressBar::new(dataset.test.len() as u64).with_style(style);
         let evaluation = evaluator.run(
-            &mut mapper,
+            &mut *mapper,
             |scored| self.save(scored, &dataset.affordances[scored.item.label]),
             || bar.inc(1),
         )?;
         bar.finish_and_clear();
-        let report = Report {
-            model: &self.model,
-            model_id: contract.model_id(),
-            dataset: &dataset.folder,
-            evaluation: &evaluation,
-        };
+        let report = Report { model: &self.model, model_id, dataset: &dataset.folder, evaluation: &evaluation };
         super::print_report(self.json, &report, &rows(&report))?;
         match evaluation.skipped.len() {
             0 => Ok(()),
             skipped => bail!("{skipped} of {} pictures were not scored", dataset.test.len()),
         }
+    }
+
+    /// What ONNX Runtime computes.
+    fn exportable(&self) -> anyhow::Result<Opened> {
+        let bundle = self.bundle()?;
+        let contract = bundle.contract.clone();
+        let grid = (contract.heatmap.height as usize, contract.heatmap.width as usize);
+        let mapper = Box::new(Mapper { model: Model::load(&bundle, &self.infer_settings()?)?, grid });
+        Ok(Opened { mapper, input: contract.input, model_id: contract.model_id() })
+    }
+
+    /// What libtorch computes.
+    #[cfg(feature = "train")]
+    fn wsma(&self) -> anyhow::Result<Opened> {
+        let scorer = crate::train::wsma::Scorer::load(&self.model)?;
+        let sha256 = crate::contract::sha256_hex(&std::fs::read(&self.model)?);
+        let input = scorer.input();
+        Ok(Opened { mapper: Box::new(scorer), input, model_id: format!("wsma:{}", &sha256[..12]) })
+    }
+
+    #[cfg(not(feature = "train"))]
+    fn wsma(&self) -> anyhow::Result<Opened> {
+        bail!(
+            "{} holds WSMA, which this looptrans can't score: it was built without the feature train",
+            self.model.display()
+        )
     }
 
     /// The bundle as it is, or the one that the weights file would be exported to.

@@ -1,6 +1,10 @@
 //! The commands of `looptrans`: each parses its arguments, calls the library and prints what came of it.
 
+#[cfg(feature = "train")]
+mod ablate;
 mod bench;
+#[cfg(feature = "train")]
+mod benchmark;
 #[cfg(feature = "train")]
 mod cluster;
 mod convert;
@@ -14,6 +18,8 @@ mod predict;
 mod pretrain;
 #[cfg(feature = "train")]
 mod store;
+#[cfg(feature = "train")]
+mod study;
 mod synth;
 #[cfg(feature = "train")]
 mod train;
@@ -51,6 +57,10 @@ enum Command {
     Cluster(cluster::Cluster),
     #[cfg(feature = "train")]
     Pretrain(pretrain::Pretrain),
+    #[cfg(feature = "train")]
+    Ablate(ablate::Ablate),
+    #[cfg(feature = "train")]
+    Benchmark(benchmark::Benchmark),
 }
 
 /// Runs the command.
@@ -77,6 +87,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Cluster(arguments) => alone("cluster").and_then(|()| arguments.run()),
         #[cfg(feature = "train")]
         Command::Pretrain(arguments) => alone("pretrain").and_then(|()| arguments.run()),
+        #[cfg(feature = "train")]
+        Command::Ablate(arguments) => alone("ablate").and_then(|()| arguments.run()),
+        #[cfg(feature = "train")]
+        Command::Benchmark(arguments) => alone("benchmark").and_then(|()| arguments.run()),
     }
 }
 

@@ -72,7 +72,7 @@ struct Build {
     /// The split's folder in the dataset's.
     #[arg(long, value_name = "FOLDER")]
     split: Option<String>,
-    /// The actions in class order: a vocabulary, a list like cut,hold,open, or a file with one per line.
+    /// The actions in class order: a vocabulary, a list like cut,hold,open, or a file: one per line, or YAML.
     #[arg(long, value_name = "NAME|LIST|FILE")]
     affordances: Option<String>,
     /// Where to compute: cpu, cuda, or cuda:1 for the second GPU.
@@ -121,7 +121,8 @@ impl Build {
         let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop, ranks: &Alone };
         let precision = if self.half { Precision::F16 } else { Precision::F32 };
         let (backbone, out, variants) = (self.backbone.as_path(), self.out.as_path(), self.variants);
-        let recipe = Recipe { backbone, augmentation: settings.augmentation, variants, precision, out };
+        let keys = settings.system.keys();
+        let recipe = Recipe { backbone, augmentation: settings.augmentation, variants, precision, keys, out };
         let builder = Builder::new(recipe, job)?;
         let volume = builder.volume();
         let Volume { rows, row_bytes, bytes } = volume;

@@ -23,14 +23,14 @@ use crate::{
     train::{
         ranks::{self, Ranks},
         run::{BEST, Device, Event, FeatureOrigin, Job, LAST, METRICS, Outcome, Plan, REPORT, WEIGHTS},
-        settings::{Assignment, Settings},
+        settings::{Assignment, NO_TEXT_ENCODER, Settings},
     },
 };
 
 /// How long a failed rank waits for rank 0 to fail with the same: longer than `mpirun` takes to end a rank.
 const AFTER_RANK_0: Duration = Duration::from_secs(3);
 
-/// Train LoopTrans or LOCATE.
+/// Train LoopTrans, LOCATE or WSMA.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   looptrans train AGD20K --settings config/train/looptrans_agd20k_seen.yaml --backbone dino.safetensors --out runs/seen
@@ -39,17 +39,26 @@ const AFTER_RANK_0: Duration = Duration::from_secs(3);
       --store stores/seen
   looptrans train my_kitchen --affordances open,hold,pour --backbone dino.safetensors --out runs/kitchen \\
       --set looptrans.weights.dill=0 --epochs 8
+  looptrans convert RN50.pt --out clip.safetensors    # OpenAI's archive; of it the text encoder alone
+  looptrans train AGD20K --settings config/train/wsma_agd20k_seen.yaml --backbone dino.safetensors --clip clip.safetensors \
+      --out runs/wsma
+
+WSMA (--set system=wsma) knows what actions are called by CLIP's text encoder, which it trains along. Without --clip it has
+none: one learned vector for each action stands in its place, in the fusion with patches and in the loss against texts, and
+the learned prompts are off. That is not the published method; the run, its weights and its report say so.
 
 Ctrl-C ends the run after the step it is in; --resume goes on. On a CPU with the same number of threads the resumed run
 is, bit for bit, the one that was not interrupted.
 
 In the run's folder: last.safetensors (to go on from), best.safetensors (the weights with the lowest test KLD),
 weights.safetensors (after the last epoch; both for looptrans export), metrics.csv (losses of every step, KLD, SIM and NSS
-of every epoch) and report.html (their curves, scores by action, test pictures with heat; to be opened in a browser).
+of every epoch; for TensorBoard the same, with test pictures, in events.out.tfevents.looptrans: `tensorboard --logdir runs`)
+and report.html (their curves, scores by action, test pictures with heat; to be opened in a browser).
 
 Built with --features distributed, several processes train one run together; each takes its part of every batch, and the
 losses are those of one process with the same --batch:
   mpirun -n 2 looptrans train AGD20K --backbone dino.safetensors --out runs/seen
+WSMA trains in one process, because it normalises patches over the samples of a batch.
 
 Training on a GPU is written but was never run.")]
 pub(super) struct Train {
@@ -59,7 +68,7 @@ pub(super) struct Train {
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Go on with the run in --out, by the settings it has.
-    #[arg(long, conflicts_with_all = ["settings", "set", "backbone", "batch", "seed", "lr", "clusters", "split", "affordances"])]
+    #[arg(long, conflicts_with_all = ["settings", "set", "backbone", "batch", "seed", "lr", "clusters", "clip", "split", "affordances"])]
     resume: bool,
     /// The settings, YAML as in config/train [default: LoopTrans as published].
     #[arg(long, value_name = "FILE")]
@@ -85,10 +94,13 @@ pub(super) struct Train {
     /// Where LoopTrans' parts come from: a file with concept clusters, in-backbone, or k-means.
     #[arg(long, value_name = "FILE|in-backbone|k-means")]
     clusters: Option<String>,
+    /// CLIP's text encoder for WSMA: safetensors, as `looptrans convert` makes them of OpenAI's RN50.pt (or a ViT's).
+    #[arg(long, value_name = "FILE")]
+    clip: Option<String>,
     /// The split's folder in the dataset's.
     #[arg(long, value_name = "FOLDER")]
     split: Option<String>,
-    /// The actions in class order: a vocabulary, a list like cut,hold,open, or a file with one per line.
+    /// The actions in class order: a vocabulary, a list like cut,hold,open, or a file: one per line, or YAML.
     #[arg(long, value_name = "NAME|LIST|FILE")]
     affordances: Option<String>,
     /// Where to compute: cpu, cuda, or cuda:1 for the second GPU.
@@ -142,6 +154,9 @@ impl Train {
     fn train(&self, ranks: &dyn Ranks) -> anyhow::Result<()> {
         let plan = if self.resume { Plan::resume(&self.out, self.epochs)? } else { self.new_run()? };
         let plan = plan.with_features(self.features());
+        if ranks.leads() && plan.settings().has_no_text_encoder() {
+            eprintln!("no --clip: WSMA {NO_TEXT_ENCODER}");
+        }
         let data = &plan.settings().data;
         let named = (data.split.as_deref(), data.affordances.as_deref());
         let dataset = checked_dataset(&self.data, named, self.skip_check)?;
@@ -172,6 +187,7 @@ impl Train {
             ("seed", self.seed.map(|value| value.to_string())),
             ("optimizer.lr", self.lr.map(|value| value.to_string())),
             ("looptrans.clusters", self.clusters.as_deref().map(yaml_text)),
+            ("wsma.clip", self.clip.as_deref().map(yaml_text)),
             ("data.split", self.split.as_deref().map(yaml_text)),
             ("data.affordances", self.affordances.as_deref().map(yaml_text)),
         ];

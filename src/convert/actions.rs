@@ -21,8 +21,7 @@ pub struct ActionList {
 }
 
 impl ActionList {
-    /// A vocabulary's name, a list like "cut,hold", or else a text file with one action per line (blank lines and `#`
-    /// comments aside).
+    /// A vocabulary's name, a list like "cut,hold", or else a file, see [`Self::parse`].
     ///
     /// # Errors
     /// None of them; or the file cannot be read, is empty, or names an action twice.
@@ -39,13 +38,25 @@ impl ActionList {
         Ok(Self { split: None, actions: Self::parse(&text).map_err(refuse)? })
     }
 
-    /// The text of a file with one action per line.
+    /// The text of a file with one action per line (blank lines and `#` comments aside), or a YAML list: lines `- cut`, or
+    /// `[cut, hold]`.
     ///
     /// # Errors
     /// What was expected and what was found: no actions, names that are none, an action twice.
     pub fn parse(text: &str) -> Result<Vec<String>, String> {
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let is_yaml = |line: &str| line == "---" || line.starts_with("- ") || line.starts_with('[');
+        if lines.clone().next().is_some_and(is_yaml) {
+            let listed: Vec<String> = serde_yaml::from_str(text)
+                .map_err(|error| format!("expected a YAML list of actions like `- cut`, found {error}"))?;
+            return Self::each_once(listed.iter().map(String::as_str));
+        }
+        Self::each_once(&mut lines)
+    }
+
+    fn each_once<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
         let mut actions: Vec<String> = Vec::new();
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        for line in names {
             if !is_plain_name(line) {
                 return Err(format!("expected actions of 1 to 128 printable characters, found {line:?}"));
             }
@@ -85,7 +96,7 @@ pub(super) fn classes(
     if let Some(ActionList { split, actions }) = given {
         let fits = match kind {
             Kind::LoopTrans => actions.len() <= channels,
-            Kind::Dino | Kind::Locate | Kind::Wsma | Kind::Concepts => actions.len() == channels,
+            Kind::Dino | Kind::Locate | Kind::Wsma | Kind::Concepts | Kind::Clip => actions.len() == channels,
         };
         if !fits {
             let most = if kind == Kind::LoopTrans { "at most as many" } else { "as many" };

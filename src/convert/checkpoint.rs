@@ -22,6 +22,8 @@ use super::{
 pub enum Format {
     /// torch.save since PyTorch 1.6.
     TorchZip,
+    /// torch.jit.save: a program with its parameters, of which the parameters are read.
+    TorchScript,
     /// torch.save before, or with `_use_new_zipfile_serialization=False`.
     TorchLegacy,
     /// Named tensors, no pickle.
@@ -131,12 +133,57 @@ impl Source<'_> {
             state_dict(pickle, key).ok_or_else(|| self.no_state_dict(key, Names(text_keys(pickle, pickle.root()))))?;
         let mut tensors = BTreeMap::new();
         for (name, tensor) in named_tensors(pickle, entries) {
-            let stored = self.place(pickle, name, tensor, &locate)?;
-            if tensors.insert(name.to_owned(), stored).is_some() {
-                return Err(self.damaged("state dict", "each key once", format!("{:?} twice", shorten(name))));
-            }
+            self.add(&mut tensors, (name, self.place(pickle, name, tensor, &locate)?))?;
         }
         Ok((nested_under.map(str::to_owned), tensors))
+    }
+
+    /// The parameters of a TorchScript archive's module, those of modules within it by names joined with dots: its state
+    /// dict.
+    pub(super) fn script_tensors(
+        &self,
+        pickle: &Pickle,
+        locate: impl Fn(&StorageRef) -> Result<std::ops::Range<u64>, ConvertError>,
+    ) -> Result<BTreeMap<String, StoredTensor>, ConvertError> {
+        const MAX_DEPTH: usize = 64;
+        const MAX_MODULES: usize = 100_000;
+        let mut tensors = BTreeMap::new();
+        let mut modules = vec![(String::new(), 0, pickle.root())];
+        let mut seen = 0;
+        while let Some((prefix, depth, module)) = modules.pop() {
+            let Value::Module(Some(attributes)) = module else { continue };
+            let Value::Dict(entries) = pickle.value(*attributes) else { continue };
+            seen += 1;
+            // A file may refer to one module as often as it likes.
+            if depth > MAX_DEPTH || seen > MAX_MODULES {
+                let expected = format!("at most {MAX_MODULES} modules, {MAX_DEPTH} deep");
+                return Err(self.damaged("TorchScript archive", &expected, "more"));
+            }
+            for (key, value) in entries {
+                let Value::Text(key) = pickle.value(*key) else { continue };
+                match pickle.value(*value) {
+                    Value::Tensor(tensor) => {
+                        let name = format!("{prefix}{key}");
+                        let stored = self.place(pickle, &name, tensor, &locate)?;
+                        self.add(&mut tensors, (&name, stored))?;
+                    }
+                    inner @ Value::Module(_) => modules.push((format!("{prefix}{key}."), depth + 1, inner)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(tensors)
+    }
+
+    fn add(
+        &self,
+        tensors: &mut BTreeMap<String, StoredTensor>,
+        (name, stored): (&str, StoredTensor),
+    ) -> Result<(), ConvertError> {
+        match tensors.insert(name.to_owned(), stored) {
+            None => Ok(()),
+            Some(_) => Err(self.damaged("state dict", "each key once", format!("{:?} twice", shorten(name)))),
+        }
     }
 
     fn place(

@@ -61,8 +61,9 @@ pub enum ConvertError {
     },
     /// A state dict of another network.
     #[error(
-        "convert: {path}: expected the weights of DINO (cls_token, ...), LoopTrans (pixel_dec.*, ...) or LOCATE \
-         (aff_ego_proj.*, ...), found {found}"
+        "convert: {path}: expected the weights of DINO (cls_token, ...), LoopTrans (pixel_dec.*, ...), LOCATE \
+         (aff_ego_proj.*, ...), WSMA (Hamburger.*, ...) or CLIP (token_embedding.weight, transformer.resblocks.*, ...), found \
+         {found}"
     )]
     Unrecognised {
         /// The checkpoint.

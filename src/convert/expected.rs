@@ -19,6 +19,8 @@ pub enum Kind {
     Wsma,
     /// LoopTrans' concept clusters alone.
     Concepts,
+    /// CLIP's text encoder, for WSMA.
+    Clip,
 }
 
 impl Kind {
@@ -30,13 +32,14 @@ impl Kind {
             Self::Locate => "LOCATE",
             Self::Wsma => "WSMA",
             Self::Concepts => "concepts",
+            Self::Clip => "CLIP",
         }
     }
 
     /// What stands before the backbone's keys.
     pub fn backbone(self) -> &'static str {
         match self {
-            Self::Dino | Self::Concepts => "",
+            Self::Dino | Self::Concepts | Self::Clip => "",
             Self::LoopTrans | Self::Locate | Self::Wsma => "vit_model.",
         }
     }
@@ -45,16 +48,17 @@ impl Kind {
     pub fn noise_heads(self) -> usize {
         match self {
             Self::LoopTrans => 15,
-            Self::Dino | Self::Locate | Self::Wsma | Self::Concepts => 0,
+            Self::Dino | Self::Locate | Self::Wsma | Self::Concepts | Self::Clip => 0,
         }
     }
 
-    /// Every tensor of the network, the concept clusters ([`cluster_entries`]) aside.
+    /// Every tensor of the network, the concept clusters ([`cluster_entries`]) and CLIP's text encoder
+    /// ([`super::clip::text_entries`]) aside.
     pub fn entries(self, sizes: &Sizes) -> Vec<Expected> {
         let network = if self == Self::Locate { Network::Locate } else { Network::LoopTrans };
         let named = |entry: layout::Entry| {
             let key = match self {
-                Self::Concepts => return None,
+                Self::Concepts | Self::Clip => return None,
                 Self::Wsma if !entry.key.starts_with(self.backbone()) => return None,
                 Self::LoopTrans | Self::Locate | Self::Wsma => entry.key,
                 Self::Dino => entry.key.strip_prefix("vit_model.")?.to_owned(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! checkpoint file -> checkpoint (torch_zip | legacy | safetensors_file; pickle describes, nothing is loaded)
-//!   -> recognise (DINO | LoopTrans | LOCATE | WSMA | concepts, all keys and shapes) -> write (tensor by tensor, as f32) -> safetensors
+//!   -> recognise (DINO | LoopTrans | LOCATE | WSMA | concepts | CLIP's text encoder, all keys and shapes) -> write (tensor by tensor, as f32) -> safetensors
 //! ```
 //!
 //! A checkpoint is untrusted: sizes are checked before memory is taken, names are compared and never used as paths,
@@ -10,6 +10,7 @@
 
 mod actions;
 mod checkpoint;
+pub mod clip;
 mod error;
 mod expected;
 mod legacy;
@@ -32,7 +33,7 @@ use serde::Serialize;
 pub use actions::ActionList;
 pub use checkpoint::Format;
 pub use error::{ConvertError, Names, Problems};
-pub use expected::Kind;
+pub use expected::{Expected, Kind};
 pub use pickle::PickleError;
 pub use recognise::Hints;
 #[cfg(feature = "train")]
@@ -66,7 +67,8 @@ pub struct Report {
     pub nested_under: Option<String>,
     /// Embedding dimension.
     pub dim: usize,
-    /// Transformer blocks; 0, as `heads`, `patch` and `side`, for concept clusters alone.
+    /// Transformer blocks; 0, as `heads`, `patch` and `side`, for concept clusters alone. CLIP's text encoder has no
+    /// `patch` and no `side`.
     pub depth: usize,
     /// Attention heads of a block.
     pub heads: usize,

@@ -9,6 +9,7 @@ use super::{
     ConvertError, Names, Problems,
     actions::{self, ActionList},
     checkpoint::{Checkpoint, shorten},
+    clip::{self, TextSizes},
     expected::{ClusterSizes, Expected, Kind, cluster_entries},
     tensor::StoredTensor,
 };
@@ -20,6 +21,9 @@ const HEAD_CHANNELS: u64 = 64;
 const CLUSTER: &str = "cluster.";
 /// Keeps the arithmetic on sizes that come from a file far from overflow.
 const MAX_SIDE: u64 = 1 << 16;
+/// Of what has no such part.
+const NO_SIZES: Sizes =
+    Sizes { dim: 0, depth: 0, heads: 0, patch: 0, grid: 0, block_hidden: 0, adapter_hidden: 0, channels: 0 };
 
 /// What the user may say about a checkpoint.
 #[derive(Debug, Clone, Default)]
@@ -35,11 +39,12 @@ pub struct Hints {
 pub struct Recognised<'a> {
     /// Which.
     pub kind: Kind,
-    /// Its sizes; for DINO alone, `adapter_hidden` and `channels` are 0, for concept clusters all but `dim`.
+    /// Its sizes; for DINO alone, `adapter_hidden` and `channels` are 0, for concept clusters all but `dim`, for CLIP's text
+    /// encoder all but `dim`, `depth` and `heads`.
     pub sizes: Sizes,
     /// The dataset split whose actions these are, if they are a public one's.
     pub split: Option<&'static str>,
-    /// The actions in class order; none for DINO and concept clusters.
+    /// The actions in class order; none for DINO, concept clusters and CLIP.
     pub actions: Vec<String>,
     /// Its tensors by their published key.
     pub tensors: BTreeMap<String, &'a StoredTensor>,
@@ -52,13 +57,18 @@ pub struct Recognised<'a> {
 /// # Errors
 /// Another network, missing, unexpected or mis-shaped tensors, or actions that do not fit the classifier.
 pub fn recognise<'a>(path: &Path, checkpoint: &'a Checkpoint, hints: &Hints) -> Result<Recognised<'a>, ConvertError> {
-    let (mut named, ignored) = without_wrappers(&checkpoint.tensors);
+    let (mut named, mut ignored) = without_wrappers(&checkpoint.tensors);
     let kind = kind_of(&named).ok_or_else(|| ConvertError::Unrecognised {
         path: path.to_owned(),
         found: Names(named.keys().cloned().collect()),
     })?;
     if kind == Kind::Concepts {
         named = with_prefix(named);
+    }
+    if kind == Kind::Clip {
+        let beside: Vec<String> = named.keys().filter(|key| clip::is_beside_text(key)).cloned().collect();
+        named.retain(|key, _| !clip::is_beside_text(key));
+        ignored.extend(beside);
     }
     let mut finder = Finder { kind, named: &named, problems: Problems::default() };
     let sizes = finder.sizes(hints.heads);
@@ -73,6 +83,9 @@ pub fn recognise<'a>(path: &Path, checkpoint: &'a Checkpoint, hints: &Hints) -> 
     if kind == Kind::Concepts || kind == Kind::LoopTrans && named.keys().any(|key| is_cluster(key)) {
         entries.extend(finder.cluster(&sizes));
     }
+    if kind == Kind::Clip {
+        entries.extend(finder.text().iter().flat_map(clip::text_entries));
+    }
     finder.compare(&entries);
     if !finder.problems.is_empty() {
         return Err(ConvertError::Weights {
@@ -83,7 +96,7 @@ pub fn recognise<'a>(path: &Path, checkpoint: &'a Checkpoint, hints: &Hints) -> 
     }
     check_sharing(path, &named, checkpoint.length)?;
     let classes = match kind {
-        Kind::Dino | Kind::Concepts => actions::Classes { split: None, actions: Vec::new() },
+        Kind::Dino | Kind::Concepts | Kind::Clip => actions::Classes { split: None, actions: Vec::new() },
         _ => actions::classes(path, kind, sizes.channels, hints.actions.as_ref())?,
     };
     Ok(Recognised { kind, sizes, split: classes.split, actions: classes.actions, tensors: named, ignored })
@@ -130,6 +143,8 @@ fn kind_of(named: &BTreeMap<String, &StoredTensor>) -> Option<Kind> {
         Some(Kind::LoopTrans)
     } else if has("cls_token") && has("patch_embed.") {
         Some(Kind::Dino)
+    } else if has("transformer.resblocks.") && has("token_embedding.") {
+        Some(Kind::Clip)
     } else if ["", CLUSTER].iter().any(|prefix| has(&format!("{prefix}cross_attn_layers."))) {
         Some(Kind::Concepts)
     } else {
@@ -182,8 +197,12 @@ impl Finder<'_> {
         if self.kind == Kind::Concepts {
             // Of the backbone the clusters know the width only.
             let dim = self.side("cluster.tokens.weight", 1, 2);
-            let (patch, block_hidden, adapter_hidden, channels) = (0, 0, 0, 0);
-            return Sizes { dim, depth: 0, heads: 0, patch, grid: 0, block_hidden, adapter_hidden, channels };
+            return Sizes { dim, ..NO_SIZES };
+        }
+        if self.kind == Kind::Clip {
+            let Some(text) = self.text() else { return NO_SIZES };
+            let heads = (text.width / clip::HEAD_CHANNELS) as usize;
+            return Sizes { dim: text.width as usize, depth: text.layers, heads, ..NO_SIZES };
         }
         let prefix = self.kind.backbone();
         let dim = self.side(&format!("{prefix}cls_token"), 2, 3);
@@ -215,6 +234,18 @@ impl Finder<'_> {
             };
         }
         Sizes { dim, depth, heads, patch, grid, block_hidden, adapter_hidden, channels }
+    }
+
+    /// Of CLIP's text encoder; None, and problems, if they can't be had.
+    fn text(&mut self) -> Option<TextSizes> {
+        let shape = |key: &str| self.named.get(key).map(|tensor| tensor.shape().to_vec());
+        match TextSizes::of(shape, distinct_indices(self.named, "transformer.resblocks.")) {
+            Ok(sizes) => Some(sizes),
+            Err(problems) => {
+                self.problems.misfits.0.extend(problems);
+                None
+            }
+        }
     }
 
     fn cluster(&mut self, sizes: &Sizes) -> Vec<Expected> {

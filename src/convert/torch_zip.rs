@@ -1,4 +1,5 @@
-//! torch.save's zip format: `<name>/data.pkl` describes the tensors, `<name>/data/<key>` hold their storages.
+//! torch.save's zip format: `<name>/data.pkl` describes the tensors, `<name>/data/<key>` hold their storages. torch.jit.save
+//! writes the same beside a program (`<name>/code/`), which is not even read.
 
 use std::{
     cell::Cell,
@@ -25,6 +26,7 @@ type Members = HashMap<String, Range<u64>>;
 
 pub(super) fn open(source: Source<'_>, key: Option<&str>) -> Result<Checkpoint, ConvertError> {
     let members = verified_members(&source)?;
+    let script = members.keys().any(|name| name.ends_with("/constants.pkl"));
     let folder = pickle_folder(&source, &members)?;
     check_byte_order(&source, &members, &folder)?;
 
@@ -40,6 +42,14 @@ pub(super) fn open(source: Source<'_>, key: Option<&str>) -> Result<Checkpoint, 
         let bytes = bytes.ok_or_else(|| source.damaged("archive", &format!("a member {name}"), "none"))?;
         check_length(&source, storage, bytes)
     };
+    if script {
+        if let Some(key) = key {
+            return Err(source.no_state_dict(Some(key), Names(vec!["a TorchScript program".to_owned()])));
+        }
+        let tensors = source.script_tensors(&pickle, locate)?;
+        let (format, nested_under) = (Format::TorchScript, None);
+        return Ok(Checkpoint { format, nested_under, tensors, length: source.length, file: source.file });
+    }
     let (nested_under, tensors) = source.tensors(&pickle, key, locate)?;
     Ok(Checkpoint { format: Format::TorchZip, nested_under, tensors, length: source.length, file: source.file })
 }
@@ -54,7 +64,7 @@ fn check_length(source: &Source<'_>, storage: &StorageRef, bytes: Range<u64>) ->
     Ok(bytes)
 }
 
-/// Reads every member once and compares it with its checksum. Names are only ever compared, never used as paths.
+/// Reads every member but a program's once and compares it with its checksum. Names are only ever compared, never used as paths.
 fn verified_members(source: &Source<'_>) -> Result<Members, ConvertError> {
     let budget = Rc::new(Cell::new(MAX_DIRECTORY_BYTES));
     let refuse = |e: ZipError| match e {
@@ -72,6 +82,9 @@ fn verified_members(source: &Source<'_>) -> Result<Members, ConvertError> {
     for index in 0..archive.len() {
         let member = archive.by_index_raw(index).map_err(refuse)?;
         let name = member.name().map_err(refuse)?.into_owned();
+        if is_program(&name) {
+            continue;
+        }
         let stored = member.compression() == CompressionMethod::Stored && !member.encrypted();
         let (start, size) = (member.data_start(), member.size());
         let end = start.and_then(|start| start.checked_add(size)).filter(|end| *end <= source.length);
@@ -93,11 +106,13 @@ fn verified_members(source: &Source<'_>) -> Result<Members, ConvertError> {
     Ok(members)
 }
 
+/// A TorchScript archive's program, `<name>/code/...`: it is compressed, and nothing here has a use for it.
+fn is_program(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(_, within)| within.starts_with("code/"))
+}
+
 /// The folder of the one data.pkl, with its slash.
 fn pickle_folder(source: &Source<'_>, members: &Members) -> Result<String, ConvertError> {
-    if members.keys().any(|name| name.ends_with("/constants.pkl") || name.contains("/code/")) {
-        return Err(source.damaged("archive", "a state dict", "a TorchScript program (save its state_dict() instead)"));
-    }
     let mut folders = members.keys().filter_map(|name| name.strip_suffix("data.pkl"));
     match (folders.next(), folders.next()) {
         (Some(folder), None) => Ok(folder.to_owned()),

@@ -96,7 +96,7 @@ impl Evaluator<'_> {
     /// What `seen` returns; pictures that can't be scored are [`Evaluation::skipped`].
     pub fn run<E>(
         &mut self,
-        model: &mut impl ClassMapper,
+        model: &mut (impl ClassMapper + ?Sized),
         mut seen: impl FnMut(&Scored<'_>) -> Result<(), E>,
         mut next: impl FnMut(),
     ) -> Result<Evaluation, E> {
@@ -123,7 +123,7 @@ impl Evaluator<'_> {
 
     fn score(
         &mut self,
-        model: &mut impl ClassMapper,
+        model: &mut (impl ClassMapper + ?Sized),
         item: &TestItem,
         action: &str,
     ) -> Result<(Array2<f32>, Scores), ItemError> {

@@ -1,5 +1,5 @@
-//! Which pictures make a training sample (LOCATE and LoopTrans, published code): one exocentric picture gives the label;
-//! two more of the same folder and one egocentric picture of the same object are drawn to it.
+//! Which pictures make a training sample (published code): one exocentric picture gives the label; two more of the same
+//! folder (WSMA: three that follow each other) and one egocentric picture of the same object are drawn to it.
 //!
 //! Every draw follows from (seed, epoch, place in the epoch) alone: an epoch can be taken up in its middle and goes on as it
 //! would have.
@@ -51,7 +51,7 @@ pub struct Draw {
 pub struct Sample {
     /// The action's index.
     pub label: usize,
-    /// The exocentric pictures; the first is the one the sample is named after.
+    /// The exocentric pictures; by [`ExoRule::Drawn`] the first is the one the sample is named after.
     pub exo: [Draw; EXO_PER_SAMPLE],
     /// The egocentric picture.
     pub ego: Draw,
@@ -66,18 +66,37 @@ pub enum Variants {
     Fixed(u32),
 }
 
+/// Which exocentric pictures of a folder make a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExoRule {
+    /// The one that the sample is named after, and two more drawn: LOCATE and LoopTrans.
+    #[default]
+    Drawn,
+    /// Three that follow each other in the folder's list, from a random place on: WSMA's published code. The last one of more
+    /// than three is never taken, and the one that the sample is named after need not be among them.
+    Consecutive,
+}
+
 /// The samples of all epochs.
 #[derive(Debug, Clone)]
 pub struct Sampler<'a> {
     dataset: &'a Dataset,
     seed: u64,
     variants: Variants,
+    exo: ExoRule,
 }
 
 impl<'a> Sampler<'a> {
     /// For one run of training.
     pub fn new(dataset: &'a Dataset, seed: u64, variants: Variants) -> Self {
-        Self { dataset, seed, variants }
+        Self { dataset, seed, variants, exo: ExoRule::Drawn }
+    }
+
+    /// The same with the exocentric pictures that this rule takes.
+    #[must_use]
+    pub fn with_exo(self, exo: ExoRule) -> Self {
+        Self { exo, ..self }
     }
 
     /// The epoch's order: each exocentric picture once, as (folder, picture).
@@ -94,12 +113,18 @@ impl<'a> Sampler<'a> {
     pub fn sample(&self, (folder, first): (usize, usize), epoch: u64, place: u64) -> Sample {
         let pictures = &self.dataset.train[folder];
         let mut generator = self.generator(Purpose::Sample, epoch, place);
-        let others = others(first, pictures.exo.len(), &mut generator);
+        let chosen = match self.exo {
+            ExoRule::Drawn => {
+                let others = others(first, pictures.exo.len(), &mut generator);
+                [first, others[0], others[1]]
+            }
+            ExoRule::Consecutive => run(pictures.exo.len(), &mut generator),
+        };
         let mut draw = |view, picture| {
             let id = PictureId { folder, view, picture };
             Draw { id, seed: self.variant(&mut generator) }
         };
-        let exo = [first, others[0], others[1]].map(|picture| draw(View::Exo, picture));
+        let exo = chosen.map(|picture| draw(View::Exo, picture));
         let mut generator = self.generator(Purpose::Ego, epoch, place);
         let id = PictureId { folder, view: View::Ego, picture: generator.random_range(0..pictures.ego.len()) };
         let ego = Draw { id, seed: self.variant(&mut generator) };
@@ -139,4 +164,10 @@ fn others(first: usize, count: usize, generator: &mut impl Rng) -> [usize; 2] {
     } else {
         [0, 1].map(|_| generator.random_range(0..count))
     }
+}
+
+/// Three pictures of a folder of `count` that follow each other; the last one again where there are fewer.
+fn run(count: usize, generator: &mut impl Rng) -> [usize; EXO_PER_SAMPLE] {
+    let start = if count > FEW { generator.random_range(0..count - FEW) } else { 0 };
+    std::array::from_fn(|place| (start + place).min(count.saturating_sub(1)))
 }

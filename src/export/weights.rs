@@ -122,6 +122,13 @@ impl Weights {
         let bytes = read(path)?;
         let file = Reader::new(path, &bytes)?;
         let description = file.description()?;
+        if file.is_wsma() {
+            return Err(file.refuse(
+                "network",
+                "LoopTrans or LOCATE",
+                "WSMA, which `looptrans eval` scores and nothing exports",
+            ));
+        }
         let sizes = file.sizes(&description)?;
         let network = file.network();
         let tensors = file.tensors((network, &sizes), presence)?;
@@ -157,6 +164,15 @@ pub fn describe(path: &Path) -> Result<(Description, Sizes), ExportError> {
     let description = file.description()?;
     let sizes = file.sizes(&description)?;
     Ok((description, sizes))
+}
+
+/// Are these the weights of WSMA, which no graph is built for?
+///
+/// # Errors
+/// Not readable, or not safetensors.
+pub fn is_wsma(path: &Path) -> Result<bool, ExportError> {
+    let bytes = read(path)?;
+    Ok(Reader::new(path, &bytes)?.is_wsma())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ExportError> {
@@ -197,6 +213,11 @@ impl<'a> Reader<'a> {
         if self.views.keys().any(own) { Network::Locate } else { Network::LoopTrans }
     }
 
+    /// WSMA's classifier is linear, and has another name.
+    fn is_wsma(&self) -> bool {
+        self.views.contains_key("fc.weight") && !self.views.contains_key("aff_fc.weight")
+    }
+
     /// Sizes from the shapes of the tensors that lead the others.
     fn sizes(&self, description: &Description) -> Result<Sizes, ExportError> {
         let mut problems = Problems::default();
@@ -216,9 +237,7 @@ impl<'a> Reader<'a> {
         let tokens = lead("vit_model.pos_embed", 1, 3);
         let block_hidden = lead("vit_model.blocks.0.mlp.fc1.weight", 0, 2);
         let adapter_hidden = lead("aff_proj.fc1.weight", 0, 2);
-        // WSMA's classifier is linear, and has another name.
-        let is_wsma = self.views.contains_key("fc.weight") && !self.views.contains_key("aff_fc.weight");
-        let channels = if is_wsma { lead("fc.weight", 0, 2) } else { lead("aff_fc.weight", 0, 4) };
+        let channels = if self.is_wsma() { lead("fc.weight", 0, 2) } else { lead("aff_fc.weight", 0, 4) };
         self.refuse_problems(problems)?;
 
         // Counted, not the highest number: a key may name any.

@@ -78,7 +78,8 @@ fn heated(picture: &RgbImage, density: &[u8]) -> RgbImage {
     heated
 }
 
-fn letters(sheet: &mut RgbImage, (left, top): (u32, u32), text: &str) {
+/// Dark letters, [`STRIP`] pixels high.
+pub(crate) fn letters(sheet: &mut RgbImage, (left, top): (u32, u32), text: &str) {
     let width = get_raster_width(FontWeight::Bold, LETTERS) as u32;
     for (place, letter) in (0..).zip(text.chars()) {
         let Some(glyph) = get_raster(letter, FontWeight::Bold, LETTERS) else {

@@ -62,12 +62,33 @@ impl LastBlock {
     }
 }
 
+/// Whose keys make a patch's descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keys {
+    /// The last block's: D channels. LoopTrans and LOCATE.
+    #[default]
+    Last,
+    /// Those of the last two blocks side by side, the last block's behind: 2D channels. WSMA.
+    LastTwo,
+}
+
+impl Keys {
+    /// Of how many blocks.
+    pub fn blocks(self) -> usize {
+        match self {
+            Self::Last => 1,
+            Self::LastTwo => 2,
+        }
+    }
+}
+
 /// All that training reads of the frozen backbone, for some images.
 #[derive(Debug)]
 pub struct Features {
     /// The patches' places.
     pub grid: Grid,
-    /// Descriptors [B, N, D], see [`LastBlock::descriptors`].
+    /// Descriptors [B, N, D], or [B, N, 2D] of [`Keys::LastTwo`]; see [`LastBlock::descriptors`].
     pub descriptors: Tensor,
     /// What CLS attends to in the last block: [B, heads, N].
     pub cls_attention: Tensor,
@@ -148,14 +169,19 @@ impl Backbone {
         Ok(last)
     }
 
-    /// Descriptors of the last two blocks side by side [B, N, 2D], the last block's behind: WSMA's.
+    /// What training needs of the images.
     ///
     /// # Errors
-    /// The images have another shape than [`Self::forward`] takes, or there is one block only.
-    pub fn deep_descriptors(&self, image: &Tensor) -> Result<(Grid, Tensor), TrainError> {
+    /// The images have another shape than [`Self::forward`] takes, or there are fewer blocks than `keys` needs.
+    pub fn features(&self, image: &Tensor, keys: Keys) -> Result<Features, TrainError> {
         let (last, before, _) = self.last_two(image, &mut Tracer::off())?;
+        let features = last.features();
+        if keys == Keys::Last {
+            return Ok(features);
+        }
         let before = before.ok_or_else(|| too_few_blocks("at least two blocks", 1))?;
-        Ok((last.grid, Tensor::cat(&[before.descriptors(), last.descriptors()], -1)))
+        let descriptors = Tensor::cat(&[before.descriptors(), features.descriptors], -1);
+        Ok(Features { descriptors, ..features })
     }
 
     /// The whole picture in one vector, [B, D]: CLS after the last block and the final norm, as DINO trains it.

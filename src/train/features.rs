@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     TrainError,
-    backbone::{Backbone, Features},
+    backbone::{Backbone, Features, Keys},
 };
 use crate::{
     contract::Size,
@@ -31,7 +31,8 @@ const AT_ONCE: usize = 16;
 
 /// Where a training step's features come from: the backbone run live, or a store of them.
 pub trait FeatureSource {
-    /// Features of these draws, in their order: descriptors [B, N, D], CLS attention [B, heads, N].
+    /// Features of these draws, in their order: descriptors [B, N, D], or [B, N, 2D] of two blocks' keys; CLS attention
+    /// [B, heads, N].
     ///
     /// # Errors
     /// A picture that can't be read, or a store that lacks it.
@@ -61,12 +62,18 @@ pub struct LiveParts<'a> {
 
 /// Pictures decoded, augmented and sent through the backbone for every step anew.
 #[derive(Debug)]
-pub struct Live<'a>(LiveParts<'a>);
+pub struct Live<'a>(LiveParts<'a>, Keys);
 
 impl<'a> Live<'a> {
     /// Opens nothing yet.
     pub fn new(parts: LiveParts<'a>) -> Self {
-        Self(parts)
+        Self(parts, Keys::Last)
+    }
+
+    /// With descriptors of these keys.
+    #[must_use]
+    pub fn with_keys(self, keys: Keys) -> Self {
+        Self(self.0, keys)
     }
 
     /// Runs the backbone on pictures of one size, u8 [side, side, 3] each.
@@ -76,8 +83,7 @@ impl<'a> Live<'a> {
         let mut parts = Vec::new();
         for pictures in pictures.chunks(AT_ONCE) {
             let image = normalised(pictures, side, device);
-            let last = tch::no_grad(|| tch::autocast(device.is_cuda(), || backbone.forward(&image)))?;
-            parts.push(last.features());
+            parts.push(tch::no_grad(|| tch::autocast(device.is_cuda(), || backbone.features(&image, self.1)))?);
         }
         let joined = |of: fn(&Features) -> &Tensor| {
             Tensor::cat(&parts.iter().map(of).collect::<Vec<_>>(), 0).to_kind(Kind::Float)

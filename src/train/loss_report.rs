@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor, nn::VarStore};
 
 use super::{
     TrainError,
-    backbone::{Backbone, Features},
+    backbone::{Backbone, Features, Keys},
     concepts::{ConceptSizes, spherical_k_means},
     locate::Locate,
     locate_parts::{Active, Prototypes, active_patches, k_means, prototypes},
@@ -18,7 +18,7 @@ use super::{
     losses::{self, Named, pixel::EmptyPart},
     shape::{ANY, expect, expect_labels},
     weights,
-    wsma::{DeepFeatures, PatchNorm, Wsma, prompt_tokens},
+    wsma::{self, DeepFeatures, Wsma},
 };
 use crate::export::{layout::Sizes, seeded::uniform, weights::describe};
 
@@ -32,6 +32,16 @@ pub enum System {
     Locate,
     /// WSMA.
     Wsma,
+}
+
+impl System {
+    /// What it reads of the backbone.
+    pub fn keys(self) -> Keys {
+        match self {
+            Self::LoopTrans | Self::Locate => Keys::Last,
+            Self::Wsma => Keys::LastTwo,
+        }
+    }
 }
 
 /// Where the parts of LoopTrans' pseudo masks come from.
@@ -94,7 +104,7 @@ pub fn loss_report(settings: &Settings) -> Result<LossReport, TrainError> {
     let Computed { losses, total } = match settings.system {
         System::LoopTrans => looptrans(settings, &model, &batch)?,
         System::Locate => locate(settings, &model, &batch)?,
-        System::Wsma => wsma(settings, &model, &batch)?,
+        System::Wsma => wsma_losses(settings, &model, &batch)?,
     };
     if total.requires_grad() {
         total.backward();
@@ -254,14 +264,12 @@ fn locate(settings: &Settings, to_fill: &Model<'_>, batch: &Batch) -> Result<Com
     Ok(Computed::new(terms.named(), terms.total(&losses::locate::Weights::default())))
 }
 
-fn wsma(settings: &Settings, to_fill: &Model<'_>, batch: &Batch) -> Result<Computed, TrainError> {
-    let prompts = prompt_tokens(to_fill.actions)?;
-    let model = Wsma::new(&to_fill.parameters.root(), to_fill.sizes, &prompts, PatchNorm::Batch)?;
-    weights::load(to_fill.parameters, &settings.weights, "")?;
+fn wsma_losses(settings: &Settings, to_fill: &Model<'_>, batch: &Batch) -> Result<Computed, TrainError> {
+    let model = wsma::open(&settings.weights, (to_fill.sizes, to_fill.actions), to_fill.parameters)?;
     model.set_bases(&fixed_bases())?;
     let deep = |image: &Tensor| {
-        let (grid, descriptors) = tch::no_grad(|| model.backbone.deep_descriptors(image))?;
-        Ok::<_, TrainError>(DeepFeatures { grid, descriptors })
+        let features = tch::no_grad(|| model.backbone.features(image, Keys::LastTwo))?;
+        Ok::<_, TrainError>(DeepFeatures::from(&features))
     };
     let step = model.step(&deep(&batch.ego)?, &deep(&batch.exo.flatten(0, 1))?, &batch.label)?;
     let terms = losses::wsma::terms(&step, &batch.label)?;

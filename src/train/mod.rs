@@ -36,6 +36,7 @@ pub mod run;
 pub mod settings;
 mod shape;
 pub mod store;
+pub mod study;
 mod tensor;
 mod theta_pixel;
 mod theta_scam;

@@ -84,11 +84,16 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
-    /// For those parameters that ask for a gradient, in order of their names.
+    /// For those parameters that ask for a gradient, in order of their names; learning rates by [`Sgd::factor`].
     pub fn new(parameters: &VarStore, sgd: Sgd) -> Self {
+        Self::with_factors(parameters, sgd, Sgd::factor)
+    }
+
+    /// Likewise, with another rule of what the learning rate is multiplied with for a parameter of a name.
+    pub fn with_factors(parameters: &VarStore, sgd: Sgd, factor: fn(&Sgd, &str) -> Option<f64>) -> Self {
         let named: BTreeMap<String, Tensor> = parameters.variables().into_iter().collect();
         let trained = named.into_iter().filter(|(_, value)| value.requires_grad()).filter_map(|(name, value)| {
-            let factor = sgd.factor(&name)?;
+            let factor = factor(&sgd, &name)?;
             Some(Trained { name, value, factor, momentum: None })
         });
         Self { sgd, trained: trained.collect() }

@@ -3,11 +3,15 @@
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
-use super::{loss_report::System, losses, optimizer::Sgd};
+use super::{loss_report::System, losses, optimizer::Sgd, wsma::WsmaSettings};
 use crate::{
     config::similar,
     data::augment::{Augmentation, ResizeRule},
 };
+
+/// What WSMA is where no file of CLIP is given, after its name.
+pub const NO_TEXT_ENCODER: &str = "has no text encoder and no learned prompts here: one learned vector for each action \
+                                   stands in their place, which is not the published method";
 
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +78,9 @@ pub struct Settings {
     /// LOCATE's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locate: Option<LocateSettings>,
+    /// WSMA's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wsma: Option<WsmaSettings>,
 }
 
 /// Which data.
@@ -166,25 +173,32 @@ pub struct Assignment {
 }
 
 impl Settings {
-    /// As published, for LoopTrans and LOCATE.
+    /// As published.
     pub fn published(system: System) -> Self {
         let looptrans = system == System::LoopTrans;
+        let (epochs, batch, seed) = match system {
+            System::LoopTrans => (5, 16, 42),
+            System::Locate => (15, 16, 0),
+            System::Wsma => (13, 10, 0),
+        };
         Self {
             system,
             data: DataSettings { split: None, affordances: None },
-            epochs: if looptrans { 5 } else { 15 },
-            batch: 16,
+            epochs,
+            batch,
             accumulation: 1,
-            seed: if looptrans { 42 } else { 0 },
+            seed,
             threads: 0,
             save_every_steps: 200,
             augmentation: AugmentationSettings {
                 resize: if looptrans { ResizeRule::Square } else { ResizeRule::ShortSide },
                 enlarged: 256.0 / 224.0,
             },
-            optimizer: Sgd::default(),
+            optimizer: if system == System::Wsma { WsmaSettings::optimizer() } else { Sgd::default() },
             looptrans: looptrans.then(LoopTransSettings::published),
-            locate: (!looptrans).then(|| LocateSettings { weights: Default::default(), proto_from_epoch: 1 }),
+            locate: (system == System::Locate)
+                .then(|| LocateSettings { weights: Default::default(), proto_from_epoch: 1 }),
+            wsma: (system == System::Wsma).then(WsmaSettings::published),
         }
     }
 
@@ -216,6 +230,11 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Does WSMA go without CLIP's text encoder?
+    pub fn has_no_text_encoder(&self) -> bool {
+        self.wsma.as_ref().is_some_and(|own| own.clip.is_none())
+    }
+
     fn check(&self, origin: &str) -> Result<(), SettingsError> {
         let Sgd { lr, momentum, weight_decay, gamma, step_epochs, .. } = self.optimizer;
         let at_least_1 = |key, value: u64| (key, value >= 1, "at least 1", value.to_string());
@@ -240,8 +259,8 @@ impl Settings {
             ),
         ];
         let mut checks = checks.to_vec();
-        let (looptrans, locate) = (self.looptrans.is_some(), self.locate.is_some());
-        let fits = (looptrans, locate) == (self.system == System::LoopTrans, self.system == System::Locate);
+        let own = [self.looptrans.is_some(), self.locate.is_some(), self.wsma.is_some()];
+        let fits = own == [System::LoopTrans, System::Locate, System::Wsma].map(|system| system == self.system);
         checks.push(("system", fits, "the settings of that network and no other", format!("{:?}", self.system)));
         if let Some(own) = &self.looptrans {
             let heads = own.noise_heads;
@@ -287,13 +306,6 @@ fn over_published(given: Vec<Given<'_>>) -> Result<Settings, SettingsError> {
         None => System::LoopTrans,
         Some(one) => serde_yaml::from_value(one.value.clone()).map_err(|error| one.refused(&error))?,
     };
-    if system == System::Wsma {
-        return Err(SettingsError::Value {
-            origin: given.first().map_or_else(|| COMMAND_LINE.to_owned(), |one| one.origin.to_owned()),
-            key: "system".to_owned(),
-            cause: "expected looptrans or locate, found wsma, whose losses are there but not its training".to_owned(),
-        });
-    }
     let mut settings = Settings::published(system);
     for one in given {
         let mut tree = serde_yaml::to_value(&settings).map_err(|error| one.refused(&error))?;
@@ -384,6 +396,8 @@ mod tests {
         let weights = found.looptrans.unwrap().weights;
         assert!(weights.dill == 0.0 && weights.mse == 10.0);
         assert_eq!(read("system: locate", &[]).unwrap(), Settings::published(System::Locate));
+        let wsma = read("system: wsma", &[("wsma.clip", "clip.safetensors")]).unwrap();
+        assert_eq!(wsma.wsma.unwrap().clip.as_deref(), Some("clip.safetensors"));
     }
 
     #[test]
@@ -400,7 +414,12 @@ mod tests {
             ("epochs: many", None, "train: a.yaml: epochs: "),
             ("optimizer: 3", None, "train: a.yaml: optimizer: "),
             ("system: x", None, "train: a.yaml: system: "),
-            ("system: wsma", None, "train: a.yaml: system: expected looptrans or locate, found wsma"),
+            (
+                "system: wsma\nlooptrans: {parts: 4}",
+                None,
+                "train: a.yaml: unknown key \"looptrans.parts\"; known here:",
+            ),
+            ("system: wsma\nwsma: null", None, "train: a.yaml: system: expected the settings"),
             ("optimizer: {lr: .nan}", None, "train: a.yaml: optimizer.lr: expected above 0, found NaN"),
             ("looptrans: null", None, "train: a.yaml: system: expected the settings"),
             ("epochs: 0", None, "train: a.yaml: epochs: expected at least 1, found 0"),

@@ -6,7 +6,10 @@ use half::{bf16, f16};
 use looptrans_ros::{
     affordance::HICO_IIF,
     contract::sha256_hex,
-    convert::{self, Format, Kind},
+    convert::{
+        self, Expected, Format, Kind,
+        clip::{TextSizes, text_entries},
+    },
 };
 
 use crate::support::{self, COUNTER, Place, assert_seeded, fixture, read};
@@ -84,6 +87,42 @@ fn halves_and_doubles_become_singles() {
         assert_eq!((report.kind, report.actions.len()), (Kind::Dino, 0));
         assert_seeded(&read(&place.out()), cast);
     }
+}
+
+#[test]
+fn the_parameters_of_a_torchscript_program_are_read_and_the_program_is_not() {
+    let place = Place::new();
+    let report = place.convert(&fixture("dino_script.pt")).unwrap();
+    assert_eq!((report.kind, report.format, report.tensors), (Kind::Dino, Format::TorchScript, 18));
+    assert_seeded(&read(&place.out()), |value| f16::from_f32(value).to_f32());
+}
+
+#[test]
+fn of_clip_the_text_encoder_is_kept_whatever_its_sizes_are() {
+    let place = Place::new();
+    let sizes = TextSizes { width: 64, shared: 48, layers: 2 };
+    let entries = text_entries(&sizes);
+    let shape = |entry: &Expected| entry.shape.iter().map(|&side| side as usize).collect::<Vec<_>>();
+    let mut tensors: support::Tensors = entries
+        .iter()
+        .map(|entry| (entry.key.clone(), (shape(entry), support::seeded(&entry.key, &shape(entry)))))
+        .collect();
+    tensors.insert("visual.conv1.weight".to_owned(), (vec![2], vec![1.0, 2.0]));
+    tensors.insert("context_length".to_owned(), (vec![], vec![77.0]));
+    let clip = place.file("clip.safetensors", &support::safetensors(&tensors));
+    let report = place.convert(&clip).unwrap();
+    assert_eq!((report.kind, report.dim, report.depth, report.heads), (Kind::Clip, 64, 2, 1));
+    assert_eq!(report.ignored, ["context_length", "visual.conv1.weight"]);
+    let converted = read(&place.out());
+    assert_eq!(converted.floats.len(), entries.len());
+    assert_seeded(&converted, |value| value);
+
+    tensors.insert("text_projection".to_owned(), (vec![65, 48], vec![0.0; 65 * 48]));
+    tensors.remove("ln_final.bias");
+    let clip = place.file("other.safetensors", &support::safetensors(&tensors));
+    let error = place.refusal(&convert::Settings { force: true, ..place.settings(&clip) });
+    assert!(error.contains("text_projection: expected [64, 48], found [65, 48]"), "{error}");
+    assert!(error.contains("ln_final.bias"), "{error}");
 }
 
 #[test]

@@ -88,8 +88,14 @@ fn more_actions_than_channels_are_refused() {
 #[test]
 fn an_action_list_names_each_action_once() {
     let place = Place::new();
-    let cases: [(&[u8], &str); 3] =
-        [(b"cut\ncut\n", "again"), (b"# none\n", "at least one"), (b"a\x07b\n", "printable")];
+    let cases: [(&[u8], &str); 6] = [
+        (b"cut\ncut\n", "again"),
+        (b"# none\n", "at least one"),
+        (b"a\x07b\n", "printable"),
+        (b"- cut\n- cut\n", "again"),
+        (b"- cut\n- {hold: 1}\n", "expected a YAML list of actions"),
+        (b"[]\n", "at least one"),
+    ];
     for (text, message) in cases {
         let file = place.file("list.txt", text);
         let error = ActionList::read(file.to_str().unwrap()).unwrap_err().to_string();
@@ -97,6 +103,18 @@ fn an_action_list_names_each_action_once() {
     }
     let error = ActionList::read("agd20k-sen").unwrap_err().to_string();
     assert!(error.contains("agd20k-seen, agd20k-unseen, hico-iif"), "{error}");
+}
+
+#[test]
+fn an_action_list_may_be_lines_or_yaml() {
+    let place = Place::new();
+    for text in
+        ["cut with\n# a comment\nhold\n", "# mine\n- cut with\n- 'hold'   # a comment\n", "---\n[cut with, hold]\n"]
+    {
+        let file = place.file("list.txt", text.as_bytes());
+        let list = ActionList::read(file.to_str().unwrap()).unwrap();
+        assert_eq!((list.split, list.actions), (None, vec!["cut with".to_owned(), "hold".to_owned()]), "{text}");
+    }
 }
 
 #[test]
@@ -149,7 +167,8 @@ fn a_failed_conversion_leaves_the_old_file() {
 
 #[test]
 fn other_files_are_told_apart() {
-    let script = archive(&[("m/data.pkl", b""), ("m/constants.pkl", b""), ("m/code/a.py", b"")]);
+    let module = Pickle::new().global("__torch__", "Empty").raw(b")\x81}b").stop();
+    let script = archive(&[("m/data.pkl", &module), ("m/constants.pkl", b""), ("m/code/a.py", b"")]);
     let big = archive(&[("m/data.pkl", &Pickle::new().raw(b"}").stop()), ("m/byteorder", b"big")]);
     let mut tar = vec![0; 512];
     tar[257..262].copy_from_slice(b"ustar");
@@ -159,7 +178,7 @@ fn other_files_are_told_apart() {
         (b"<!DOCTYPE html><html>", "web page"),
         (b"hello", "another kind"),
         (&tar, "tar archive"),
-        (&script, "TorchScript"),
+        (&script, "expected"),
         (&big, "expected little, found big"),
         (&archive(&[("notes.txt", b"hi")]), "data.pkl, found notes.txt"),
         (&list, "no dictionary"),

@@ -2,10 +2,11 @@
 
 use looptrans_ros::{
     affordance::AGD20K_SEEN,
+    convert::clip::TextSizes,
     train::{
         backbone::Grid,
         losses::wsma::{Weights, terms},
-        wsma::{CONTEXT, DeepFeatures, Heat, PatchNorm, Wsma, prompt_tokens},
+        wsma::{CONTEXT, DeepFeatures, Heat, PatchNorm, TextSource, Wsma, prompt_tokens},
     },
 };
 use tch::{Device, IndexOp, Kind, Tensor, nn::VarStore};
@@ -20,7 +21,8 @@ fn seen() -> Vec<String> {
 
 fn published(patch_norm: PatchNorm) -> (VarStore, Wsma) {
     let prompts = prompt_tokens(&seen()).unwrap();
-    let (parameters, model) = seeded(|root| Wsma::new(root, &small_16(0), &prompts, patch_norm).unwrap());
+    let text = TextSource::Encoder(TextSizes::RN50, &prompts);
+    let (parameters, model) = seeded(|root| Wsma::new(root, &small_16(0), &text, patch_norm).unwrap());
     let _ = tch::no_grad(|| parameters.variables()["logit_scale"].shallow_clone().fill_(2.6593));
     model.set_bases(&((uniform("ham.bases", &[1, 512, 64]) + 1.0) / 2.0)).unwrap();
     (parameters, model)
@@ -157,11 +159,13 @@ fn what_does_not_belong_together_is_refused() {
         Tensor::full([1, 77], -1, (Kind::Int64, Device::Cpu)),
         Tensor::zeros([1, 77], (Kind::Float, Device::Cpu)),
     ] {
-        assert!(Wsma::new(&root, &small_16(0), &tokens, PatchNorm::Batch).is_err(), "{tokens:?}");
+        let text = TextSource::Encoder(TextSizes::RN50, &tokens);
+        assert!(Wsma::new(&root, &small_16(0), &text, PatchNorm::Batch).is_err(), "{tokens:?}");
     }
     let prompts = prompt_tokens(&seen()).unwrap();
     let narrow = looptrans_ros::export::layout::Sizes { dim: 48, ..small_16(0) };
-    let error = Wsma::new(&root, &narrow, &prompts, PatchNorm::Batch).unwrap_err().to_string();
+    let text = TextSource::Encoder(TextSizes::RN50, &prompts);
+    let error = Wsma::new(&root, &narrow, &text, PatchNorm::Batch).unwrap_err().to_string();
     assert!(error.contains("channels: expected a multiple of the attention pool's 64 heads, found 48"), "{error}");
     let (_, model) = published(PatchNorm::Batch);
     let (ego, exo) = (deep("ego", 2), deep("exo", 3));

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod cluster;
+mod events;
 mod killed;
 mod pretrain;
 mod refused;
@@ -15,4 +16,6 @@ mod runs;
 mod store_builds;
 mod store_support;
 mod stores;
+mod studies;
 mod support;
+mod wsma;

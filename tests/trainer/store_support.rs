@@ -18,7 +18,7 @@ use looptrans_ros::{
     export::{layout::Sizes, seeded::Architecture},
     train::{
         TrainError,
-        backbone::Backbone,
+        backbone::{Backbone, Keys},
         ranks::Alone,
         run::{Device, FeatureOrigin, Job},
         store::{Builder, Kept, Precision, Progress, Reading, Recipe, Store},
@@ -41,7 +41,7 @@ pub fn build(fixture: &Fixture, kept: Kept, reports: usize) -> Result<bool, Trai
     let (backbone, out) = (fixture.backbone(), fixture.path("store"));
     let Kept { variants, precision } = kept;
     let augmentation = settings(&[]).augmentation;
-    let recipe = Recipe { backbone: &backbone, augmentation, variants, precision, out: &out };
+    let recipe = Recipe { backbone: &backbone, augmentation, variants, precision, keys: Keys::Last, out: &out };
     Builder::new(recipe, job(&dataset, &stop))?.run(&mut |_| {
         seen += 1;
         stop.store(seen >= reports, Ordering::Relaxed);
@@ -77,7 +77,16 @@ impl Toy {
     pub fn open(&self, fixture: &Fixture, verify: bool, augmentation: Augmentation) -> Result<Store, TrainError> {
         let (dataset, folder) = (fixture.dataset(), fixture.path("store"));
         let (parameters, sizes, device) = (&self.parameters, &self.sizes, Device::Cpu);
-        Store::open(&Reading { folder: &folder, verify, parameters, sizes, augmentation, dataset: &dataset, device })
+        Store::open(&Reading {
+            folder: &folder,
+            verify,
+            parameters,
+            sizes,
+            augmentation,
+            keys: Keys::Last,
+            dataset: &dataset,
+            device,
+        })
     }
 
     #[track_caller]
@@ -144,7 +153,7 @@ pub fn computed(fixture: &Fixture, kept: Kept) -> u64 {
     let (backbone, out) = (fixture.backbone(), fixture.path("store"));
     let Kept { variants, precision } = kept;
     let augmentation = settings(&[]).augmentation;
-    let recipe = Recipe { backbone: &backbone, augmentation, variants, precision, out: &out };
+    let recipe = Recipe { backbone: &backbone, augmentation, variants, precision, keys: Keys::Last, out: &out };
     let built = Builder::new(recipe, job(&dataset, &stop)).unwrap().run(&mut |progress| {
         if let Progress::Rows { done, .. } = progress {
             seen.push(done);

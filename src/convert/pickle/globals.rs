@@ -57,9 +57,15 @@ pub(super) enum Global {
     Dict,
     /// `torch.Size(tuple)`.
     Size,
+    /// A class that a TorchScript archive brings itself: its objects hold parameters and further objects by name.
+    Module,
     /// Data beside the tensors (command-line arguments, best scores, random states): kept as a blank.
     Opaque,
 }
+
+/// The module that TorchScript's own classes lie in, and what the names of modules within it begin with.
+const SCRIPT: &str = "__torch__";
+const SCRIPT_WITHIN: &str = "__torch__.";
 
 impl Global {
     /// None: code.
@@ -71,6 +77,9 @@ impl Global {
             ("torch._tensor", "_rebuild_from_type_v2") => Self::FromType,
             ("collections", "OrderedDict" | "defaultdict" | "Counter") => Self::Dict,
             ("torch", "Size") => Self::Size,
+            _ if module == SCRIPT || module.starts_with(SCRIPT_WITHIN) => Self::Module,
+            // Lists of plain numbers.
+            ("torch.jit._pickle", _) => Self::Opaque,
             ("torch", "Tensor" | "device" | "float16" | "bfloat16" | "float32" | "float64" | "int64") => Self::Opaque,
             ("torch.nn.parameter", "Parameter") => Self::Opaque,
             ("argparse", "Namespace") => Self::Opaque,

@@ -32,6 +32,8 @@ pub enum Value {
     Storage(StorageRef),
     /// A tensor.
     Tensor(TensorRef),
+    /// An object of a TorchScript class: the dictionary of its attributes, once it has them.
+    Module(Option<ValueId>),
     /// Something that holds no tensor of a state dict.
     Opaque,
 }
@@ -300,8 +302,16 @@ impl<R: Read> Machine<'_, R> {
                 let [callable, arguments] = self.pop_array()?;
                 self.reduce(callable, arguments)?
             }
-            // BUILD sets attributes (a state dict's `_metadata`): the object below stays as it is.
-            _ => return self.pop().map(drop),
+            // BUILD sets attributes: of a TorchScript object, all that it has; of any other one (a state dict's `_metadata`)
+            // nothing that is needed.
+            _ => {
+                let state = self.pop()?;
+                let object = self.top()?;
+                if let Value::Module(attributes @ None) = &mut self.values[object.0 as usize] {
+                    *attributes = Some(state);
+                }
+                return Ok(());
+            }
         };
         self.push(value)
     }

@@ -2,7 +2,8 @@
 //!
 //! A pickle is a program that may call any Python function. This machine knows the data opcodes only; a *global* (the
 //! name of a class or function) must be one of [`globals::Global`]'s list and is never called: tensors become
-//! [`TensorRef`]s, containers become containers, everything else becomes [`Value::Opaque`].
+//! [`TensorRef`]s, containers become containers, objects of a TorchScript archive the attributes they have, everything else
+//! becomes [`Value::Opaque`].
 //!
 //! Values lie in one arena and refer to each other by index. So a memo entry costs four bytes however large the value,
 //! deep nesting cannot overflow the stack, and cycles are harmless.

@@ -52,6 +52,7 @@ impl<R: std::io::Read> Machine<'_, R> {
                 [size] => Ok(Value::Tuple(self.sizes(size)?.to_vec())),
                 _ => Err(self.malformed("torch.Size of one tuple")),
             },
+            Global::Module => Ok(Value::Module(None)),
             Global::Storage(_) | Global::Opaque => Ok(Value::Opaque),
         }
     }

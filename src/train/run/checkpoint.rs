@@ -19,6 +19,8 @@ use crate::{
 const STATE: &str = "looptrans-checkpoint";
 /// What the optimiser's tensors have before the parameter's name.
 const MOMENTUM: &str = "optimizer.momentum.";
+/// What a learner carries from step to step beside parameters.
+const CARRIED: &str = "learner.carried";
 /// Changes with anything that would make an older checkpoint go on differently.
 const FORMAT: u32 = 1;
 
@@ -79,6 +81,8 @@ pub(super) struct Checkpoint {
     pub weights: BTreeMap<String, Tensor>,
     /// The optimiser's state by parameter.
     pub momentum: BTreeMap<String, Tensor>,
+    /// See [`Learner::carried`].
+    pub carried: Option<Tensor>,
 }
 
 impl Checkpoint {
@@ -94,15 +98,16 @@ impl Checkpoint {
         if state.format != FORMAT {
             return Err(refuse(format!("format {}", state.format)));
         }
-        let (mut weights, mut momentum) = (BTreeMap::new(), BTreeMap::new());
+        let (mut weights, mut momentum, mut carried) = (BTreeMap::new(), BTreeMap::new(), None);
         for (key, tensor) in file.tensors {
             match key.strip_prefix(MOMENTUM) {
                 Some(name) => momentum.insert(name.to_owned(), tensor),
+                None if key == CARRIED => carried.replace(tensor),
                 None if layout::is_cluster(&key) => None,
                 None => weights.insert(key, tensor),
             };
         }
-        Ok(Self { state, weights, momentum })
+        Ok(Self { state, weights, momentum, carried })
     }
 }
 
@@ -116,6 +121,7 @@ pub(super) fn write_checkpoint(
     let mut tensors = weights_of(learner);
     let momentum = optimizer.momentum().map(|(name, tensor)| (format!("{MOMENTUM}{name}"), tensor.shallow_clone()));
     tensors.extend(momentum);
+    tensors.extend(learner.carried().map(|tensor| (CARRIED.to_owned(), tensor)));
     tensor_file::write(path, &tensors, (STATE, json(path, state)?))
 }
 
@@ -124,10 +130,14 @@ pub(super) fn write_weights(path: &Path, learner: &Learner, state: &State) -> Re
     let Settings { system, data, seed, .. } = &state.settings;
     let on = data.split.as_deref().unwrap_or("a dataset");
     let epochs = state.scores.len();
+    let without = if state.settings.has_no_text_encoder() { " without text encoder" } else { "" };
     let description = Description {
         actions: state.actions.clone(),
         trained: true,
-        source: format!("{system:?} trained on {on}, epochs: {epochs}, seed: {seed}; backbone: {}", state.backbone),
+        source: format!(
+            "{system:?}{without} trained on {on}, epochs: {epochs}, seed: {seed}; backbone: {}",
+            state.backbone
+        ),
         heads: Some(state.heads),
         checkpoint: None,
     };

@@ -67,11 +67,12 @@ pub fn evaluate(
 ) -> Result<Option<Evaluation>, TrainError> {
     let mut evaluation = Evaluation { items: Vec::new(), skipped: Vec::new() };
     let all: Vec<usize> = (0..test.dataset.test.len()).collect();
+    let texts = test.network.texts();
     for items in all.chunks(AT_ONCE) {
         if stop.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let maps = heat(test, items)?;
+        let maps = heat(test, texts.as_ref(), items)?;
         let (dataset, limits) = (test.dataset, test.limits);
         let score = |(): &mut (), index: usize| -> Result<Result<Scores, String>, TrainError> {
             let truth = match truth::load(&dataset.test[items[index]].truth, &limits) {
@@ -92,12 +93,16 @@ pub fn evaluate(
     Ok(Some(evaluation))
 }
 
-/// The class maps [h, w] of test items, each of its own label.
-pub(super) fn heat(test: &mut Test<'_>, items: &[usize]) -> Result<Vec<Array2<f32>>, TrainError> {
-    let maps = test.network.class_maps_of(&test.source.test(items)?);
+/// The maps [h, w] of test items that are scored, each of its own label. `texts`: see [`Network::texts`].
+pub(super) fn heat(
+    test: &mut Test<'_>,
+    texts: Option<&Tensor>,
+    items: &[usize],
+) -> Result<Vec<Array2<f32>>, TrainError> {
+    let features = test.source.test(items)?;
     let labels: Vec<i64> = items.iter().map(|&item| test.dataset.test[item].label as i64).collect();
-    let labels = Tensor::from_slice(&labels).to_device(maps.device());
-    let own = crate::train::tensor::channel_of(&maps, &labels).to_kind(Kind::Float);
+    let labels = Tensor::from_slice(&labels).to_device(features.descriptors.device());
+    let own = test.network.heat(&features, &labels, texts)?.to_kind(Kind::Float);
     let sides = own.size();
     let (h, w) = (sides[1] as usize, sides[2] as usize);
     let failed = |found: String| TrainError::Values { what: "class maps", expected: "[b, h, w]".to_owned(), found };

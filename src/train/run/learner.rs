@@ -20,7 +20,9 @@ use crate::{
         norm::Norm,
         ranks::{Ranks, joint::Joint},
         settings::{LocateSettings, LoopTransSettings, Settings, TestedMaps},
+        tensor::channel_of,
         weights,
+        wsma::{ClipFile, DeepFeatures, PatchNorm, TextSource, Wsma, prompt_tokens},
     },
 };
 
@@ -31,6 +33,8 @@ pub enum Network {
     LoopTrans(LoopTrans, TestedMaps),
     /// LOCATE.
     Locate(Locate),
+    /// WSMA.
+    Wsma(Box<Wsma>),
 }
 
 impl Network {
@@ -39,15 +43,33 @@ impl Network {
         match self {
             Self::LoopTrans(network, _) => &network.backbone,
             Self::Locate(network) => &network.backbone,
+            Self::Wsma(network) => &network.backbone,
         }
     }
 
-    /// P [B, C+M, h, w] with running statistics: what is tested.
-    pub fn class_maps_of(&self, ego: &Features) -> Tensor {
+    /// What many tests share: WSMA's features of the actions' names, which a step of training changes.
+    pub fn texts(&self) -> Option<Tensor> {
+        match self {
+            Self::Wsma(network) => Some(tch::no_grad(|| network.texts())),
+            Self::LoopTrans(..) | Self::Locate(_) => None,
+        }
+    }
+
+    /// What is tested, with running statistics: the map [B, h, w] of each picture's own label [B]. `texts`: see
+    /// [`Self::texts`].
+    ///
+    /// # Errors
+    /// Shapes that do not belong together.
+    pub fn heat(&self, ego: &Features, labels: &Tensor, texts: Option<&Tensor>) -> Result<Tensor, TrainError> {
+        let own = |maps: Tensor| channel_of(&maps, labels);
         tch::no_grad(|| match self {
-            Self::LoopTrans(network, TestedMaps::Pixel) => network.class_maps_of(ego),
-            Self::LoopTrans(network, TestedMaps::Scam) => network.scam_maps_of(ego),
-            Self::Locate(network) => network.class_maps_of(ego),
+            Self::LoopTrans(network, TestedMaps::Pixel) => Ok(own(network.class_maps_of(ego))),
+            Self::LoopTrans(network, TestedMaps::Scam) => Ok(own(network.scam_maps_of(ego))),
+            Self::Locate(network) => Ok(own(network.class_maps_of(ego))),
+            Self::Wsma(network) => {
+                let texts = texts.map_or_else(|| network.texts(), Tensor::shallow_clone);
+                network.combined_alone(&texts, &DeepFeatures::from(ego), labels)
+            }
         })
     }
 }
@@ -95,6 +117,7 @@ enum Parts {
 enum Own {
     LoopTrans { settings: LoopTransSettings, parts: Parts },
     Locate { settings: LocateSettings },
+    Wsma { weights: losses::wsma::Weights },
 }
 
 /// The network, its parameters and its losses.
@@ -114,11 +137,17 @@ pub(super) fn noise_heads(settings: &Settings) -> usize {
 
 impl Learner {
     /// With initial values that follow from the seed. `clusters`: the file that `in-backbone` means.
-    pub fn new(settings: &Settings, sizes: &Sizes, device: Device, clusters: &Path) -> Result<Self, TrainError> {
+    pub fn new(
+        settings: &Settings,
+        (sizes, actions): (&Sizes, &[String]),
+        device: Device,
+        clusters: &Path,
+    ) -> Result<Self, TrainError> {
         let _mine = generator::seeded(settings.seed);
         let parameters = VarStore::new(device);
         let root = parameters.root();
         let (network, own) = match (settings.system, &settings.looptrans, settings.locate) {
+            (System::Wsma, ..) => wsma(settings, (sizes, actions), &parameters)?,
             (System::LoopTrans, Some(own), _) => {
                 let parts = Parts::new(own, device, clusters)?;
                 let network = Network::LoopTrans(LoopTrans::new(&root, sizes), own.ablation.tested);
@@ -151,6 +180,26 @@ impl Learner {
         }
     }
 
+    /// What a run has to take up beside parameters and momentum, and no file of weights holds.
+    pub fn carried(&self) -> Option<Tensor> {
+        match &self.network {
+            Network::Wsma(network) => Some(network.bases()),
+            Network::LoopTrans(..) | Network::Locate(_) => None,
+        }
+    }
+
+    /// Takes it up.
+    pub fn restore(&self, carried: Option<&Tensor>) -> Result<(), TrainError> {
+        match (&self.network, carried) {
+            (Network::Wsma(network), Some(bases)) => network.restore_bases(bases),
+            (Network::Wsma(_), None) => {
+                let expected = "WSMA's bases in the checkpoint".to_owned();
+                Err(TrainError::Values { what: "checkpoint", expected, found: "none".to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The mean losses of the batch's samples. Of those of all ranks they are the mean with the ranks' shares as weights.
     pub fn losses(&self, batch: &Batch, together: Option<Together<'_>>) -> Result<Losses, TrainError> {
         let norm = together.map_or(Norm::Batch, |together| Norm::Joint(together.joint));
@@ -162,6 +211,11 @@ impl Learner {
             (Own::Locate { settings }, Network::Locate(network)) => {
                 let step = network.step_with(&batch.ego, &batch.exo, norm)?;
                 self.locate(settings, &step, batch, together)
+            }
+            (Own::Wsma { weights }, Network::Wsma(network)) => {
+                let step = network.step(&(&batch.ego).into(), &(&batch.exo).into(), &batch.labels)?;
+                let terms = losses::wsma::terms(&step, &batch.labels)?;
+                Ok(Losses::new(terms.named(), terms.total(weights)))
             }
             _ => Err(TrainError::Values {
                 what: "settings",
@@ -263,6 +317,29 @@ impl Together<'_> {
         let all: f64 = self.ranks.gather(&[counted]).iter().sum();
         if counted > 0.0 { counted / all / self.share } else { 0.0 }
     }
+}
+
+/// WSMA with the text encoder that its settings name.
+fn wsma(
+    settings: &Settings,
+    (sizes, actions): (&Sizes, &[String]),
+    parameters: &VarStore,
+) -> Result<(Network, Own), TrainError> {
+    let Some(own) = &settings.wsma else {
+        let expected = "settings of the network".to_owned();
+        return Err(TrainError::Values { what: "settings", expected, found: "none of WSMA".to_owned() });
+    };
+    let clip = own.clip.as_deref().map(|file| ClipFile::read(Path::new(file))).transpose()?;
+    let prompts = prompt_tokens(actions)?;
+    let text = match &clip {
+        Some(clip) => TextSource::Encoder(clip.sizes(), &prompts),
+        None => TextSource::Table(actions.len() as i64),
+    };
+    let network = Wsma::new(&parameters.root(), sizes, &text, PatchNorm::Batch)?;
+    if let Some(clip) = clip {
+        clip.load_into(parameters);
+    }
+    Ok((Network::Wsma(Box::new(network)), Own::Wsma { weights: own.weights }))
 }
 
 impl Losses {

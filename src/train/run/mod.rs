@@ -4,6 +4,7 @@
 //! Plan (settings, and a backbone's file or a checkpoint) -> train:
 //!   sampler -> FeatureSource -> learner (network -> losses) -> optimizer     every step   -> metrics.csv
 //!   test items -> FeatureSource -> evaluate                                  every epoch  -> metrics.csv
+//!   both also as TensorBoard's events
 //!   checkpoint: last.safetensors (to go on from), best.safetensors, weights.safetensors (to use); report.html
 //! ```
 //!
@@ -12,13 +13,17 @@
 
 pub(super) mod backbone_file;
 mod checkpoint;
+mod checks;
 mod evaluate;
+mod events;
 mod history;
 mod learner;
+pub(super) mod pictures;
 mod report;
 pub(super) mod saved;
 pub(super) mod step_log;
 mod tensor_file;
+mod trained;
 mod trainer;
 
 use std::{
@@ -27,7 +32,6 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use sha2::{Digest, Sha256};
 pub use tch::Device;
 
 pub use checkpoint::State;
@@ -35,11 +39,14 @@ pub use evaluate::{Evaluation, Test, evaluate};
 pub use learner::Network;
 
 pub(super) use backbone_file::{PREFIX, backbone_of};
+pub(super) use checks::{check_device, fingerprint};
 pub(super) use tensor_file::io_error;
+pub(super) use trained::{Tests, Trained};
 
 use super::{
     TrainError,
     features::{FeatureSource, Live, LiveParts},
+    loss_report::System,
     optimizer::Optimizer,
     ranks::Ranks,
     settings::Settings,
@@ -52,6 +59,7 @@ use crate::{
 };
 use backbone_file::BackboneFile;
 use checkpoint::{Checkpoint, Origin};
+use checks::{check_data, check_ranks};
 use learner::Learner;
 use trainer::Trainer;
 
@@ -252,24 +260,29 @@ impl Prepared {
         let backbone = BackboneFile::read(file)?;
         let actions = job.dataset.affordances.clone();
         let sizes = backbone.sizes(actions.len() + learner::noise_heads(&settings));
-        let learner = Learner::new(&settings, &sizes, job.device, file)?;
+        let learner = Learner::new(&settings, (&sizes, &actions), job.device, file)?;
         backbone.load_into(&learner.parameters)?;
-        let optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
+        let optimizer = optimizer(&learner, &settings);
         let dataset = fingerprint(job.dataset);
         let state = State::new(Origin { settings, dataset, actions, heads: sizes.heads, backbone: backbone.source });
         Ok(Self { learner, optimizer, state, sizes })
     }
 
     fn resumed(checkpoint: Checkpoint, path: &Path, job: &Job<'_>) -> Result<Self, TrainError> {
-        let Checkpoint { state, weights, momentum } = checkpoint;
         let found = fingerprint(job.dataset);
-        if found != state.dataset {
+        if found != checkpoint.state.dataset {
             return Err(TrainError::File {
                 path: job.dataset.folder.clone(),
                 expected: format!("the pictures that {} was trained on so far", path.display()),
                 found: "others".to_owned(),
             });
         }
+        Self::of(checkpoint, path, job.device)
+    }
+
+    /// As the checkpoint at `path` has it.
+    fn of(checkpoint: Checkpoint, path: &Path, device: Device) -> Result<Self, TrainError> {
+        let Checkpoint { state, weights, momentum, carried } = checkpoint;
         let sizes = backbone_file::sizes_of_whole(path, &weights, state.heads)?;
         let sizes = Sizes { channels: state.actions.len() + learner::noise_heads(&state.settings), ..sizes };
         // A checkpoint has its clusters with it.
@@ -277,11 +290,23 @@ impl Prepared {
         if let Some(own) = settings.looptrans.as_mut().filter(|own| own.clusters != "k-means") {
             "in-backbone".clone_into(&mut own.clusters);
         }
-        let learner = Learner::new(&settings, &sizes, job.device, path)?;
+        // And its text encoder.
+        if let Some(clip) = settings.wsma.as_mut().and_then(|own| own.clip.as_mut()) {
+            *clip = path.to_string_lossy().into_owned();
+        }
+        let learner = Learner::new(&settings, (&sizes, &state.actions), device, path)?;
         super::weights::assign(&learner.parameters, &weights, path, "")?;
-        let mut optimizer = Optimizer::new(&learner.parameters, settings.optimizer);
+        learner.restore(carried.as_ref())?;
+        let mut optimizer = optimizer(&learner, &settings);
         optimizer.restore(momentum)?;
         Ok(Self { learner, optimizer, state, sizes })
+    }
+}
+
+fn optimizer(learner: &Learner, settings: &Settings) -> Optimizer {
+    match settings.system {
+        System::Wsma => Optimizer::with_factors(&learner.parameters, settings.optimizer, super::wsma::factor),
+        System::LoopTrans | System::Locate => Optimizer::new(&learner.parameters, settings.optimizer),
     }
 }
 
@@ -294,6 +319,7 @@ fn features<'a>(
 ) -> Result<(Box<dyn FeatureSource + 'a>, Option<Kept>), TrainError> {
     let Job { dataset, device, limits, .. } = *job;
     let augmentation = state.settings.augmentation.of(sizes.input().height);
+    let keys = state.settings.system.keys();
     let refuse = |kept: Kept, found: String| TrainError::Values {
         what: "features",
         expected: format!("of a store, as before (variants: {}, {:?})", kept.variants, kept.precision),
@@ -305,11 +331,13 @@ fn features<'a>(
         }
         (FeatureOrigin::AsBefore | FeatureOrigin::Live, _) => {
             let backbone = learner.network.backbone();
-            Ok((Box::new(Live::new(LiveParts { backbone, dataset, augmentation, limits, device })), None))
+            let live = Live::new(LiveParts { backbone, dataset, augmentation, limits, device }).with_keys(keys);
+            Ok((Box::new(live), None))
         }
         (FeatureOrigin::Store { folder, verify }, before) => {
             let (verify, parameters) = (*verify, &learner.parameters);
-            let store = Store::open(&Reading { folder, verify, parameters, sizes, augmentation, dataset, device })?;
+            let reading = Reading { folder, verify, parameters, sizes, augmentation, keys, dataset, device };
+            let store = Store::open(&reading)?;
             let kept = store.kept();
             if let Some(before) = before.filter(|before| *before != kept) {
                 return Err(refuse(before, format!("variants: {}, {:?}", kept.variants, kept.precision)));
@@ -317,65 +345,4 @@ fn features<'a>(
             Ok((Box::new(store), Some(kept)))
         }
     }
-}
-
-pub(super) fn check_device(device: Device) -> Result<(), TrainError> {
-    let Device::Cuda(index) = device else { return Ok(()) };
-    let count = tch::Cuda::device_count();
-    if tch::Cuda::is_available() && (index as i64) < count {
-        return Ok(());
-    }
-    let found = format!("{count} GPUs that this libtorch can use");
-    Err(TrainError::Values { what: "device", expected: format!("cpu, or CUDA's GPU {index}"), found })
-}
-
-fn check_data(dataset: &Dataset, settings: &Settings) -> Result<(), TrainError> {
-    if dataset.samples() == 0 {
-        let folder = dataset.folder.clone();
-        return Err(crate::data::DataError::Nothing { folder, what: "exocentric pictures to train on" }.into());
-    }
-    if settings.epochs > u64::from(u32::MAX) {
-        let (expected, found) = (format!("at most {}", u32::MAX), settings.epochs.to_string());
-        return Err(TrainError::Values { what: "epochs", expected, found });
-    }
-    Ok(())
-}
-
-/// Are all ranks about to train the same?
-fn check_ranks(job: &Job<'_>, run: (&Settings, bool)) -> Result<(), TrainError> {
-    let text = format!("{run:?} {}", fingerprint(job.dataset));
-    let hash = Sha256::digest(text.as_bytes());
-    // As many bits as an f64 holds.
-    let own = hash.iter().take(6).fold(0.0, |number, byte| number * 256.0 + f64::from(*byte));
-    let all = job.ranks.gather(&[own]);
-    match all.iter().position(|other| Some(other) != all.first()) {
-        None => Ok(()),
-        Some(other) => {
-            let expected = "the same settings and pictures on all ranks".to_owned();
-            Err(TrainError::Values {
-                what: "mpirun",
-                expected,
-                found: format!("others on rank {other} than on rank 0"),
-            })
-        }
-    }
-}
-
-/// SHA-256 of the dataset's lists, its own folder aside: the same pictures in the same order.
-pub(super) fn fingerprint(dataset: &Dataset) -> String {
-    let mut hash = Sha256::new();
-    let mut add = |text: &str| {
-        hash.update(text.len().to_le_bytes());
-        hash.update(text);
-    };
-    let relative = |path: &Path| path.strip_prefix(&dataset.folder).unwrap_or(path).to_string_lossy().into_owned();
-    dataset.affordances.iter().for_each(|name| add(name));
-    for folder in &dataset.train {
-        add(&format!("{} {} {}", folder.label, folder.exo.len(), folder.ego.len()));
-        folder.exo.iter().chain(&folder.ego).for_each(|path| add(&relative(path)));
-    }
-    for item in &dataset.test {
-        add(&format!("{} {}", item.label, relative(&item.picture)));
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

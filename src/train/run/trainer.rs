@@ -13,11 +13,12 @@ use super::{
     report,
 };
 use crate::{
-    data::sampling::{EXO_PER_SAMPLE, Sample, Sampler, Variants},
+    data::sampling::{EXO_PER_SAMPLE, ExoRule, Sample, Sampler, Variants},
     train::{
         TrainError,
         backbone::Features,
         features::FeatureSource,
+        loss_report::System,
         optimizer::Optimizer,
         ranks::joint::{Joint, added, summed},
         settings::Settings,
@@ -52,13 +53,14 @@ impl Trainer<'_, '_> {
     pub fn run(&mut self) -> Result<bool, TrainError> {
         let terms = terms(&self.state.settings);
         let leads = self.job.ranks.leads();
-        let history = leads.then(|| History::open(&self.out.join(METRICS), terms, self.done()));
+        let steps = self.job.dataset.samples().div_ceil(self.state.settings.batch) as u64;
+        let history = leads.then(|| History::open(self.out, terms, self.done(), steps));
         let mut history = history.transpose()?;
         // At once: a folder that can't be written to is not found out after hours.
         self.save()?;
         let dataset = self.job.dataset;
-        let sampler = Sampler::new(dataset, self.state.settings.seed, self.variants);
-        let steps = dataset.samples().div_ceil(self.state.settings.batch) as u64;
+        let exo = self.state.settings.wsma.as_ref().map_or(ExoRule::Drawn, |own| own.exo);
+        let sampler = Sampler::new(dataset, self.state.settings.seed, self.variants).with_exo(exo);
         while self.state.epoch < self.state.settings.epochs {
             let order = sampler.order(self.state.epoch);
             while self.state.step < steps {
@@ -199,8 +201,11 @@ impl Trainer<'_, '_> {
         }
         let evaluation = evaluation.unwrap_or_default();
         let mean = evaluation.mean();
+        let Job { dataset, limits, .. } = *self.job;
+        let mut test = Test { network: &self.learner.network, source: &mut *self.source, dataset, limits };
+        let views = report::views(&evaluation, &mut test)?;
         if let (Some(mean), Some(history)) = (&mean, history) {
-            history.test(self.done(), mean)?;
+            history.test(self.done(), mean, &views)?;
         }
         self.state.scores.push(mean);
         let epoch = self.state.epoch;
@@ -213,10 +218,8 @@ impl Trainer<'_, '_> {
             write_weights(&self.out.join(BEST), self.learner, &self.state)?;
         }
         self.save()?;
-        let Job { dataset, limits, .. } = *self.job;
-        let mut test = Test { network: &self.learner.network, source: &mut *self.source, dataset, limits };
         let (report, metrics) = (self.out.join(REPORT), self.out.join(METRICS));
-        report::write(&report, &metrics, &self.state, (&evaluation, &mut test))?;
+        report::write(&report, &metrics, &self.state, (&evaluation, dataset, &views))?;
         let evaluation = (!self.job.dataset.test.is_empty()).then_some(&evaluation);
         (self.watch)(&Event::Epoch { epoch: epoch + 1, evaluation, best });
         Ok(true)
@@ -257,9 +260,9 @@ impl Computed {
 
 /// The names of a system's terms, in their order.
 fn terms(settings: &Settings) -> &'static [&'static str] {
-    if settings.looptrans.is_some() {
-        &["ego_cls", "exo_cls", "mse", "dice", "corr", "dill", "con"]
-    } else {
-        &["ego_cls", "exo_cls", "proto", "con"]
+    match settings.system {
+        System::LoopTrans => &["ego_cls", "exo_cls", "mse", "dice", "corr", "dill", "con"],
+        System::Locate => &["ego_cls", "exo_cls", "proto", "con"],
+        System::Wsma => &["ego_cls", "exo_cls", "d", "lrela", "clip"],
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     },
     train::{
         TrainError,
-        backbone::{Backbone, Features},
+        backbone::{Backbone, Features, Keys},
         features::{FeatureSource, Live, LiveParts, on_all_cores},
         run::{Job, backbone_of, io_error},
         settings::AugmentationSettings,
@@ -46,6 +46,8 @@ pub struct Recipe<'a> {
     pub variants: u32,
     /// How numbers are kept.
     pub precision: Precision,
+    /// What is kept of each picture.
+    pub keys: Keys,
     /// The store's folder.
     pub out: &'a Path,
 }
@@ -90,7 +92,7 @@ impl<'a> Builder<'a> {
         let (parameters, backbone, sizes) = backbone_of(recipe.backbone, job.device)?;
         let augmentation = recipe.augmentation.of(sizes.input().height);
         let kept = (recipe.variants, recipe.precision);
-        let header = Header::new(&sizes, fingerprint(&parameters)?, augmentation, kept);
+        let header = Header::new(&sizes, fingerprint(&parameters)?, (augmentation, recipe.keys), kept);
         let (train, test) = (train_pictures(job.dataset).count(), job.dataset.test.len());
         let volume = header.volume(train, test).filter(|volume| volume.rows > 0 && recipe.variants > 0);
         let volume = volume.ok_or_else(|| TrainError::Values {
@@ -136,7 +138,8 @@ impl<'a> Builder<'a> {
     fn live(&self) -> Live<'_> {
         let Job { dataset, device, limits, .. } = self.job;
         let augmentation = self.header.augmentation();
-        Live::new(LiveParts { backbone: &self.backbone, dataset, augmentation, limits, device })
+        let parts = LiveParts { backbone: &self.backbone, dataset, augmentation, limits, device };
+        Live::new(parts).with_keys(self.header.keys)
     }
 
     fn stopped(&self) -> bool {

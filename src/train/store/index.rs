@@ -19,7 +19,7 @@ use crate::{
     export::{bundle::write_file, layout::Sizes},
     train::{
         TrainError,
-        backbone::Grid,
+        backbone::{Grid, Keys},
         run::{PREFIX, io_error},
     },
 };
@@ -68,6 +68,9 @@ pub(super) struct Header {
     /// SHA-256 of the backbone's parameters, see [`fingerprint`].
     backbone: String,
     dim: usize,
+    /// Stores from before there was a choice do not say.
+    #[serde(default)]
+    pub keys: Keys,
     heads: usize,
     patch: usize,
     resize: ResizeRule,
@@ -110,11 +113,16 @@ pub struct Volume {
 }
 
 impl Header {
-    pub fn new(sizes: &Sizes, backbone: String, augmentation: Augmentation, kept: (u32, Precision)) -> Self {
+    pub fn new(
+        sizes: &Sizes,
+        backbone: String,
+        (augmentation, keys): (Augmentation, Keys),
+        kept: (u32, Precision),
+    ) -> Self {
         let Augmentation { resize, resized, crop } = augmentation;
         let Sizes { dim, heads, patch, .. } = *sizes;
         let (variants, precision) = kept;
-        Self { format: FORMAT, backbone, dim, heads, patch, resize, resized, crop, variants, precision }
+        Self { format: FORMAT, backbone, dim, keys, heads, patch, resize, resized, crop, variants, precision }
     }
 
     pub fn augmentation(&self) -> Augmentation {
@@ -126,9 +134,9 @@ impl Header {
         Grid { rows: side, columns: side }
     }
 
-    /// [N, D]
+    /// [N, D], or [N, 2D] of two blocks' keys.
     pub fn descriptor_sides(&self) -> [i64; 2] {
-        [self.grid().rows * self.grid().columns, self.dim as i64]
+        [self.grid().rows * self.grid().columns, (self.keys.blocks() * self.dim) as i64]
     }
 
     /// [heads, N]
@@ -144,11 +152,12 @@ impl Header {
     /// Refuses what differs from `expected`, by name.
     pub fn check(&self, expected: &Self, path: &Path) -> Result<(), TrainError> {
         let of = |header: &Self| {
-            let Self { format, backbone, dim, heads, patch, resize, resized, crop, variants, precision } = header;
+            let Self { format, backbone, dim, keys, heads, patch, resize, resized, crop, variants, precision } = header;
             [
                 ("format", format.to_string()),
                 ("backbone of SHA-256", backbone.clone()),
                 ("backbone", format!("{dim} channels, {heads} heads, patches of {patch}")),
+                ("keys of so many last blocks:", keys.blocks().to_string()),
                 ("augmentation", format!("{resize:?} to {resized} pixels, {crop} cut out")),
                 ("variants", variants.to_string()),
                 ("precision", format!("{precision:?}")),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! index.json         whose features these are: backbone, augmentation, variants, precision; every picture's size and SHA-256
-//! descriptors.bin    [rows, N, D], little-endian f32 or f16
+//! descriptors.bin    [rows, N, D] (WSMA: 2D, of two blocks), little-endian f32 or f16
 //! attention.bin      [rows, heads, N], likewise
 //! done.bin           a byte for every row: 1 once its features are safe on disk
 //!

@@ -21,7 +21,7 @@ use crate::{
     export::layout::Sizes,
     train::{
         TrainError,
-        backbone::{Features, Grid},
+        backbone::{Features, Grid, Keys},
         features::{FeatureSource, on_all_cores},
         run::io_error,
     },
@@ -40,6 +40,8 @@ pub struct Reading<'a> {
     pub sizes: &'a Sizes,
     /// As the features were to be computed.
     pub augmentation: Augmentation,
+    /// What is wanted of each picture.
+    pub keys: Keys,
     /// The store has its pictures, and may have others.
     pub dataset: &'a Dataset,
     /// Of the features.
@@ -89,7 +91,7 @@ impl Store {
         let wanted = (kept.variants.max(1), kept.precision);
         // Before any of its numbers is computed with.
         header.check(
-            &Header::new(reading.sizes, fingerprint(reading.parameters)?, reading.augmentation, wanted),
+            &Header::new(reading.sizes, fingerprint(reading.parameters)?, (reading.augmentation, reading.keys), wanted),
             &Index::path(folder),
         )?;
         let volume = index.volume(folder)?;

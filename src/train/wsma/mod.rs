@@ -6,7 +6,10 @@
 //!                                        e * (1 + likeness of each patch to the label's text) -> aff_ego_proj -> F_ego -> fc
 //! ```
 
+mod clip;
 mod pool;
+mod scorer;
+mod settings;
 mod text;
 mod tokens;
 mod transfer;
@@ -16,7 +19,10 @@ use tch::{
     nn::{self, Init, Module},
 };
 
-pub use text::CONTEXT;
+pub use clip::{ClipFile, open};
+pub use scorer::Scorer;
+pub use settings::{WsmaSettings, factor};
+pub use text::{CONTEXT, TextSource};
 pub use tokens::prompt_tokens;
 
 use self::{
@@ -26,7 +32,7 @@ use self::{
 };
 use super::{
     TrainError,
-    backbone::{Backbone, Grid},
+    backbone::{Backbone, Features, Grid},
     norm::{BatchNorm, Norm, linear, uniform},
     shape::{ANY, expect, expect_labels},
     tensor::{min_max, unit},
@@ -45,7 +51,7 @@ pub enum PatchNorm {
 }
 
 /// The network. Parameters: `vit_model`, `aff_proj`, `Hamburger`, `attnpool`, `aff_exo_proj`, `aff_ego_proj`, `fc`,
-/// `logit_scale` and those of CLIP's text encoder.
+/// `logit_scale` and those of CLIP's text encoder, or `class_embedding` in place of these.
 #[derive(Debug)]
 pub struct Wsma {
     /// DINO; frozen in training.
@@ -64,13 +70,19 @@ pub struct Wsma {
     actions: i64,
 }
 
-/// Descriptors of the last two blocks, see [`Backbone::deep_descriptors`].
+/// Descriptors of the last two blocks, see [`super::backbone::Keys::LastTwo`].
 #[derive(Debug)]
 pub struct DeepFeatures {
     /// The patches' places.
     pub grid: Grid,
     /// [B, N, 2D]
     pub descriptors: Tensor,
+}
+
+impl From<&Features> for DeepFeatures {
+    fn from(features: &Features) -> Self {
+        Self { grid: features.grid, descriptors: features.descriptors.shallow_clone() }
+    }
 }
 
 /// What a training step computes losses from.
@@ -116,16 +128,14 @@ impl Wsma {
     /// Shape of the factorisation's bases.
     pub const BASES: [i64; 3] = transfer::SHAPE;
 
-    /// With PyTorch's initial values; the text encoder's are meant to be CLIP's.
-    ///
-    /// `prompts`: token ids of all actions [C, 77], see [`prompt_tokens`]. `sizes.channels` is not asked.
+    /// With PyTorch's initial values; the text encoder's are meant to be CLIP's. `sizes.channels` is not asked.
     ///
     /// # Errors
     /// Tokens that are none, or a width that the attention pool's heads do not divide.
     pub fn new(
         path: &nn::Path<'_>,
         sizes: &Sizes,
-        prompts: &Tensor,
+        text: &TextSource<'_>,
         patch_norm: PatchNorm,
     ) -> Result<Self, TrainError> {
         let dim = sizes.dim as i64;
@@ -133,8 +143,8 @@ impl Wsma {
             let expected = format!("a multiple of the attention pool's {} heads", pool::HEADS);
             return Err(TrainError::Values { what: "channels", expected, found: dim.to_string() });
         }
-        let text = Text::new(path, prompts)?;
-        let actions = prompts.size()[0];
+        let text = Text::new(path, text)?;
+        let (actions, shared) = text.sizes();
         let adapter = path / "aff_proj";
         Ok(Self {
             backbone: Backbone::new(&(path / "vit_model"), sizes),
@@ -143,7 +153,7 @@ impl Wsma {
             fc2: linear(&adapter / "fc2", 2 * dim, dim),
             transfer: Transfer::new(&(path / "Hamburger"), dim),
             text,
-            pool: Pool::new(&(path / "attnpool"), dim, sizes.patches() as i64),
+            pool: Pool::new(&(path / "attnpool"), (dim, shared), sizes.patches() as i64),
             exo_branch: Branch::new(&(path / "aff_exo_proj"), dim),
             ego_branch: Branch::new(&(path / "aff_ego_proj"), dim),
             classifier: linear(path / "fc", dim, actions),
@@ -163,6 +173,27 @@ impl Wsma {
         Ok(())
     }
 
+    /// The factorisation's bases as training moved them [1, 512, 64].
+    pub fn bases(&self) -> Tensor {
+        self.transfer.bases()
+    }
+
+    /// Takes up what [`Self::bases`] gave, to the last bit.
+    ///
+    /// # Errors
+    /// Another shape.
+    pub fn restore_bases(&self, bases: &Tensor) -> Result<(), TrainError> {
+        expect("bases", bases, &Self::BASES, "[1, channels, bases]")?;
+        self.transfer.restore(bases);
+        Ok(())
+    }
+
+    /// What the actions' names say [C, shared], each of length 1. It takes much longer than a picture does, and changes with
+    /// a training step only.
+    pub fn texts(&self) -> Tensor {
+        unit(&self.text.forward(), -1)
+    }
+
     /// One training step's forward pass, batch statistics and all; `exo` holds n pictures for each of `ego`, in its order.
     ///
     /// # Errors
@@ -178,7 +209,7 @@ impl Wsma {
         let exo_features = self.exo_branch.forward(&exo_features, Norm::Batch);
         let exo_features = exo_features.unflatten(0, [samples, pictures / samples].as_slice());
 
-        let text = unit(&self.text.forward(), -1);
+        let text = self.texts();
         let (ego_features, pooled) = self.ego_features(ego, &text, labels, Norm::Batch);
         let text_logits = unit(&pooled.picture, -1).matmul(&text.tr()) * self.logit_scale.exp();
         Ok(Step {
@@ -196,13 +227,36 @@ impl Wsma {
     /// # Errors
     /// Shapes that do not belong together, or a label that is no action.
     pub fn heat(&self, ego: &DeepFeatures, labels: &Tensor) -> Result<Heat, TrainError> {
+        self.heat_by(&self.texts(), ego, labels)
+    }
+
+    /// Likewise by [`Self::texts`] that were computed before.
+    ///
+    /// # Errors
+    /// As [`Self::heat`].
+    pub fn heat_by(&self, texts: &Tensor, ego: &DeepFeatures, labels: &Tensor) -> Result<Heat, TrainError> {
         self.checked(ego, labels)?;
-        let text = unit(&self.text.forward(), -1);
-        let (features, pooled) = self.ego_features(ego, &text, labels, Norm::Running);
+        let shared = self.text.sizes().1;
+        expect("texts", texts, &[self.actions, shared], "[C, shared]")?;
+        let (features, pooled) = self.ego_features(ego, texts, labels, Norm::Running);
         let weights = self.classifier.ws.index_select(0, labels).unsqueeze(-1).unsqueeze(-1);
         let map = (features * weights).mean_dim(1, false, None::<Kind>);
         let spread = doubly_stochastic(&pooled.attention).matmul(&map.flatten(1, 2).unsqueeze(-1));
         Ok(Heat { spread: spread.reshape(map.size()), map })
+    }
+
+    /// [`Heat::combined`] of each picture, computed as the test program does: one picture at a time, so that it does not
+    /// depend on the others.
+    ///
+    /// # Errors
+    /// As [`Self::heat_by`].
+    pub fn combined_alone(&self, texts: &Tensor, ego: &DeepFeatures, labels: &Tensor) -> Result<Tensor, TrainError> {
+        let alone = |at: i64| {
+            let one = DeepFeatures { grid: ego.grid, descriptors: ego.descriptors.narrow(0, at, 1) };
+            Ok(self.heat_by(texts, &one, &labels.narrow(0, at, 1))?.combined())
+        };
+        let samples = self.checked(ego, labels)?;
+        Ok(Tensor::cat(&(0..samples).map(alone).collect::<Result<Vec<_>, TrainError>>()?, 0))
     }
 
     /// How many egocentric pictures; all shapes fit.
@@ -236,7 +290,7 @@ impl Wsma {
             PatchNorm::Batch => 0,
             PatchNorm::Channel => -1,
         };
-        // [b, N, 1024] x [b, 1024, 1] -> [b, N]
+        // [b, N, shared] x [b, shared, 1] -> [b, N]
         let own_text = text.index_select(0, labels).unsqueeze(-1);
         let likeness = unit(&pooled.patches, axis).matmul(&own_text).squeeze_dim(-1);
         let gate = unit(&likeness, -1).sigmoid().reshape([-1, 1, ego.grid.rows, ego.grid.columns]);

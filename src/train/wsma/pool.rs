@@ -5,7 +5,7 @@ use tch::{
     nn::{self, Init, Module},
 };
 
-use super::{super::norm::linear, text::SHARED};
+use super::super::norm::linear;
 
 /// Heads are narrow: 6 channels each at 384.
 pub(super) const HEADS: i64 = 64;
@@ -22,16 +22,17 @@ pub(super) struct Pool {
 
 /// What pooling gives.
 pub(super) struct Pooled {
-    /// The picture's feature [b, 1024].
+    /// The picture's feature [b, shared].
     pub picture: Tensor,
-    /// Each patch's feature [b, N, 1024].
+    /// Each patch's feature [b, N, shared].
     pub patches: Tensor,
     /// Which patches attend to which, mean of all heads, the pooled token left out [b, N, N].
     pub attention: Tensor,
 }
 
 impl Pool {
-    pub(super) fn new(path: &nn::Path<'_>, dim: i64, patches: i64) -> Self {
+    /// Pools maps of `dim` channels into a space of width `shared`.
+    pub(super) fn new(path: &nn::Path<'_>, (dim, shared): (i64, i64), patches: i64) -> Self {
         let stdev = (dim as f64).powf(-0.5);
         let init = Init::Randn { mean: 0.0, stdev };
         Self {
@@ -39,7 +40,7 @@ impl Pool {
             query: linear(path / "q_proj", dim, dim),
             key: linear(path / "k_proj", dim, dim),
             value: linear(path / "v_proj", dim, dim),
-            out: linear(path / "c_proj", dim, SHARED),
+            out: linear(path / "c_proj", dim, shared),
         }
     }
 

@@ -56,6 +56,16 @@ impl Transfer {
         tch::no_grad(|| self.bases.shallow_clone().copy_(&unit(bases, 1)));
     }
 
+    /// The kept bases, [`SHAPE`].
+    pub(super) fn bases(&self) -> Tensor {
+        self.bases.shallow_clone()
+    }
+
+    /// Takes up bases that were kept, [`SHAPE`], to the last bit.
+    pub(super) fn restore(&self, bases: &Tensor) {
+        tch::no_grad(|| self.bases.shallow_clone().copy_(bases));
+    }
+
     /// Exocentric features [b*n, D, h, w] with what the n of a sample have in common added. Training mode: the kept bases
     /// move.
     pub(super) fn forward(&self, features: &Tensor, samples: i64) -> Tensor {

@@ -5,12 +5,15 @@ mod sheet;
 
 use std::{fmt::Write, fs, path::Path};
 
-use super::{
-    State,
-    evaluate::{Evaluation, Test},
-    tensor_file::io_error,
+use super::{State, evaluate::Evaluation, tensor_file::io_error};
+use crate::{
+    data::Dataset,
+    export::bundle::write_file,
+    metrics::Mean,
+    train::{TrainError, settings::NO_TEXT_ENCODER},
 };
-use crate::{data::Dataset, export::bundle::write_file, metrics::Mean, train::TrainError};
+
+pub(super) use sheet::{View, views};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1d2430}\
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2.2rem}table{border-collapse:collapse}\
@@ -21,18 +24,21 @@ td,th{padding:.15rem .8rem;text-align:right;border-bottom:1px solid #dde3ea}td:f
 /// Writes the report of a run after an epoch's test.
 ///
 /// # Errors
-/// The metrics or a test picture can't be read, or the report can't be written.
+/// The metrics can't be read, or the report can't be written.
 pub(super) fn write(
     path: &Path,
     metrics: &Path,
     state: &State,
-    (evaluation, test): (&Evaluation, &mut Test<'_>),
+    (evaluation, dataset, views): (&Evaluation, &Dataset, &[View]),
 ) -> Result<(), TrainError> {
     let csv = fs::read_to_string(metrics).map_err(io_error("read", metrics))?;
     let mut html = String::new();
     let title = format!("{:?}: epoch {} of {}", state.settings.system, state.scores.len(), state.settings.epochs);
     push(&mut html, format_args!("<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"));
     push(&mut html, format_args!("<h1>{title}</h1><p>Backbone: {}.</p>", escaped(&state.backbone)));
+    if state.settings.has_no_text_encoder() {
+        push(&mut html, format_args!("<p>WSMA {NO_TEXT_ENCODER}.</p>"));
+    }
     html += "<h2>Losses</h2><div class=charts>";
     for curve in chart::curves(&csv) {
         html += &curve.svg();
@@ -40,12 +46,12 @@ pub(super) fn write(
     html += "</div>";
     epochs(&mut html, state);
     if !evaluation.items.is_empty() {
-        actions(&mut html, evaluation, test.dataset);
+        actions(&mut html, evaluation, dataset);
         html +=
             "<h2>Test pictures</h2><p>Picture, heat, ground truth; heat normalised to each picture's own range.</p>";
         html += "<div class=sheet>";
-        for figure in sheet::figures(evaluation, test)? {
-            html += &figure;
+        for view in views {
+            html += &view.figure();
         }
         html += "</div>";
     }
