@@ -12,5 +12,7 @@ if [ ! -e "$model/model.yaml" ]; then
   model=$target/seeded/demo
   echo "There is no trained model in models/default: making a ViT-S/16 of seeded random weights. Its heat means nothing yet."
   seeded_bundle vit_small_16 agd20k-seen "$model"
+else
+  echo "The model in $model was trained on drawings and is often wrong (see its README.md); for real things train your own."
 fi
 exec "$LOOPTRANS_PYTHON" -m demo.run --programs "$programs" --model "$model" --out out/demo

@@ -4,11 +4,13 @@
 //! resized to 224x224 by [`resize`], the class map min-max normalised, then the three scores; figures are plain means over
 //! test items.
 
+mod pointing;
 pub mod presence;
 
 use ndarray::{Array2, ArrayView2, Zip};
 
 use crate::perceive::heatmap::axis::Axis;
+pub use pointing::{Pointing, PointingMean};
 
 /// Keeps the quotients of KLD and SIM defined.
 const EPSILON: f64 = 1e-12;

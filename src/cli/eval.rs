@@ -17,7 +17,7 @@ use crate::{
         bundle::{self, Settings, write_file},
         weights::{Weights, is_wsma},
     },
-    metrics::{self, Mean},
+    metrics::{self, Mean, PointingMean},
     perceive::{
         FrameError,
         infer::{InferSettings, Model},
@@ -31,7 +31,8 @@ const MAP_SIDE: usize = 224;
 /// Score a model on a dataset's test pictures: KLD, SIM and NSS as published papers report them.
 ///
 /// Every test picture is stretched to the network's size by the node's own code; the class map of its folder's affordance
-/// is compared with the ground truth at 224x224. Means are over pictures.
+/// is compared with the ground truth at 224x224. Means are over pictures. The hottest spot counts as on the part where the
+/// truth has half of its highest value, or at most 5 % of the picture beside that.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   looptrans eval models/agd20k AGD20K --split Seen
@@ -197,7 +198,7 @@ fn rows(report: &Report<'_>) -> Vec<(&'static str, String)> {
         format!("KLD {kld:.3}  SIM {sim:.3}  NSS {nss}  ({items} pictures)")
     };
     let named = |(name, mean): (&String, &Mean)| format!("{}  {name}", line(mean));
-    let Evaluation { overall, affordances, objects, skipped } = report.evaluation;
+    let Evaluation { overall, pointing, affordances, objects, skipped } = report.evaluation;
     let mut rows = vec![
         ("model", format!("{} ({})", report.model.display(), report.model_id)),
         ("dataset", report.dataset.display().to_string()),
@@ -207,6 +208,10 @@ fn rows(report: &Report<'_>) -> Vec<(&'static str, String)> {
     rows.extend(
         skipped.iter().map(|skipped| ("not scored", format!("{}: {}", skipped.picture.display(), skipped.reason))),
     );
+    rows.extend(pointing.map(|PointingMean { items, hits, chance }| {
+        let share = |part: f64| format!("{:.1} %", 100.0 * part);
+        ("hottest spot", format!("on the part in {} of {items} pictures (chance: {})", share(hits), share(chance)))
+    }));
     rows.push(("overall", overall.as_ref().map_or_else(|| "no picture could be scored".to_owned(), line)));
     rows
 }

@@ -14,7 +14,8 @@ use crate::{
     export::seeded,
     train::{
         dino::{
-            Architecture, BACKBONE, Event, HeadSizes, Job, Outcome, Plan, Settings, gallery::Gallery, neighbours::Score,
+            Architecture, BACKBONE, Event, HeadSizes, Init, Job, Outcome, Plan, Settings, gallery::Gallery,
+            neighbours::Score,
         },
         run::{Device, LAST, METRICS},
     },
@@ -57,8 +58,8 @@ pub(super) struct Pretrain {
         "local_crops", "head_hidden", "bottleneck", "prototypes", "epochs", "batch", "lr", "warmup", "momentum", "clip",
         "seed", "threads", "scored"])]
     resume: bool,
-    /// Start from this backbone, and take its shape.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["arch", "dim", "depth", "heads", "patch", "side"])]
+    /// Start from this backbone, and take its shape (--side: for inputs of another side).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["arch", "dim", "depth", "heads", "patch"])]
     init: Option<PathBuf>,
     /// A shape by name, such as vit_tiny_16 or vit_small_16, which the flags below change
     /// [default: dim 192, depth 6, heads 6, patch 8, side 112].
@@ -145,7 +146,8 @@ impl Pretrain {
         let plan = if self.resume {
             Plan::resume(&self.out)?
         } else {
-            Plan::new(self.settings(), self.init.as_deref(), &self.out)?
+            let init = self.init.as_deref().map(|file| Init { file, side: self.side });
+            Plan::new(self.settings(), init, &self.out)?
         };
         let gallery = Gallery::open(&self.pictures)?;
         let stop = train::stop_on_signals()?;

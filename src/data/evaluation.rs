@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Dataset, TestItem, truth};
 use crate::{
-    metrics::{Mean, MetricError, Protocol, Scores},
+    metrics::{Mean, MetricError, Pointing, PointingMean, Protocol, Scores},
     perceive::{
         FrameError,
         decode::Limits,
@@ -48,6 +48,8 @@ pub struct Skipped {
 pub struct Evaluation {
     /// Of all pictures; None where none could be scored.
     pub overall: Option<Mean>,
+    /// How often the hottest spot lies on the part, of all pictures that were scored.
+    pub pointing: Option<PointingMean>,
     /// By affordance.
     pub affordances: BTreeMap<String, Mean>,
     /// By object.
@@ -87,6 +89,8 @@ pub struct Scored<'a> {
     pub class_map: Array2<f32>,
     /// Its scores.
     pub scores: Scores,
+    /// Where its hottest spot lies.
+    pub pointing: Pointing,
 }
 
 impl Evaluator<'_> {
@@ -100,14 +104,15 @@ impl Evaluator<'_> {
         mut seen: impl FnMut(&Scored<'_>) -> Result<(), E>,
         mut next: impl FnMut(),
     ) -> Result<Evaluation, E> {
-        let (mut scored, mut skipped) = (Vec::new(), Vec::new());
+        let (mut scored, mut pointed, mut skipped) = (Vec::new(), Vec::new(), Vec::new());
         let dataset = self.dataset;
         for item in &dataset.test {
             let action = &dataset.affordances[item.label];
             match self.score(model, item, action) {
-                Ok((class_map, scores)) => {
-                    scored.push((item, scores));
-                    seen(&Scored { item, class_map, scores })?;
+                Ok(found) => {
+                    scored.push((item, found.scores));
+                    pointed.push(found.pointing);
+                    seen(&found)?;
                 }
                 Err(error) => {
                     skipped.push(Skipped { picture: item.picture.clone(), reason: error.to_string() });
@@ -118,22 +123,23 @@ impl Evaluator<'_> {
         let overall = Mean::of(scored.iter().map(|(_, scores)| scores));
         let affordances = by_group(&scored, |item| &dataset.affordances[item.label]);
         let objects = by_group(&scored, |item| &item.object);
-        Ok(Evaluation { overall, affordances, objects, skipped })
+        Ok(Evaluation { overall, pointing: PointingMean::of(&pointed), affordances, objects, skipped })
     }
 
-    fn score(
+    fn score<'a>(
         &mut self,
         model: &mut (impl ClassMapper + ?Sized),
-        item: &TestItem,
+        item: &'a TestItem,
         action: &str,
-    ) -> Result<(Array2<f32>, Scores), ItemError> {
+    ) -> Result<Scored<'a>, ItemError> {
         let class = model.actions().iter().position(|known| known == action);
         let class = class.ok_or_else(|| ItemError::UnknownAction(action.to_owned()))?;
         let truth = truth::load(&item.truth, &self.limits)?;
         let picture = picture::load_for(&item.picture, &self.limits, &mut self.preprocessor)?;
         let class_map = model.class_map(&picture, class)?.to_owned();
         let scores = Protocol::default().score(class_map.view(), truth.view())?;
-        Ok((class_map, scores))
+        let pointing = Protocol::default().pointing(class_map.view(), truth.view())?;
+        Ok(Scored { item, class_map, scores, pointing })
     }
 }
 

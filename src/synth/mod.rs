@@ -41,6 +41,7 @@ pub use hand::HandPose;
 pub use manifest::{Counts, Manifest};
 pub use picture::{Action, Drawn, Shot, View};
 pub use plan::{Size, splits};
+#[cfg(feature = "train")]
 pub(crate) use sheet::letters;
 pub use sheet::sheet;
 pub use truth::{PartBox, density, part_box};

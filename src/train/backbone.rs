@@ -7,7 +7,12 @@ use tch::{
     nn::{self, Init, Module},
 };
 
-use super::{TrainError, norm::linear, trace::Tracer};
+use super::{
+    TrainError,
+    norm::linear,
+    tensor::{min_max, unit},
+    trace::Tracer,
+};
 use crate::export::layout::Sizes;
 
 /// Of every published DINO model.
@@ -31,6 +36,9 @@ impl Grid {
         tokens.transpose(1, 2).reshape([b, d, self.rows, self.columns])
     }
 }
+
+/// Keeps the quotients of saliency defined.
+const RANGE_EPSILON: f64 = 1e-15;
 
 /// What the last block gives.
 #[derive(Debug)]
@@ -101,6 +109,24 @@ impl Features {
         salience(&self.cls_attention)
     }
 
+    /// How unlike the picture's edge each patch is [B, N] in [0, 1]: one minus its mean cosine with the edge patches that
+    /// are most like it, min-max normalised per image.
+    pub fn border_contrast(&self) -> Tensor {
+        const MOST_ALIKE: i64 = 5;
+        let Grid { rows, columns } = self.grid;
+        let edge: Vec<i64> = (0..rows * columns)
+            .filter(|place| {
+                let (row, column) = (place / columns, place % columns);
+                row == 0 || row == rows - 1 || column == 0 || column == columns - 1
+            })
+            .collect();
+        let directions = unit(&self.descriptors, -1);
+        let index = Tensor::from_slice(&edge).to_device(directions.device());
+        let cosines = directions.matmul(&directions.index_select(1, &index).transpose(1, 2));
+        let (alike, _) = cosines.topk(MOST_ALIKE.min(edge.len() as i64), -1, true, false);
+        min_max(&-alike.mean_dim(-1, false, None::<Kind>), RANGE_EPSILON)
+    }
+
     /// LOCATE's salient patches [B, N], as 0 and 1: each head's attention above its own mean, the heads' votes as in
     /// [`Self::saliency`], and of these what is above the mean again.
     pub fn salient_patches(&self) -> Tensor {
@@ -111,13 +137,11 @@ impl Features {
 
 /// [B, heads, N] -> [B, N] in [0, 1]
 fn salience(attention: &Tensor) -> Tensor {
-    const EPSILON: f64 = 1e-15;
     let has_them = SALIENT_HEADS.iter().all(|&head| head < attention.size()[1]);
     let heads = Tensor::from_slice(&SALIENT_HEADS).to_device(attention.device());
     let attention = if has_them { attention.index_select(1, &heads) } else { attention.shallow_clone() };
     let mean = attention.mean_dim(1, false, None::<Kind>);
-    let (least, most) = (mean.amin(-1, true), mean.amax(-1, true));
-    (&mean - &least) / (most - least + EPSILON)
+    min_max(&mean, RANGE_EPSILON)
 }
 
 /// Which values exceed the mean over the last axis.

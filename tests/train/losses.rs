@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use looptrans_ros::train::{
     TrainError,
+    backbone::{Features, Grid},
     concepts::{ConceptSizes, Concepts, hard_parts},
     looptrans::{LoopTrans, Step},
     losses::{
         concentration::concentration,
-        looptrans::{Inputs, Options, Terms, Weights, terms},
-        pixel::{Candidates, EmptyPart, pseudo_mask},
+        looptrans::{Inputs, Options, Saliency, Terms, Weights, terms},
+        pixel::{Background, Candidates, EmptyPart, Rules, pseudo_mask},
     },
 };
-use tch::{IndexOp, Kind, Tensor, nn::VarStore};
+use tch::{Device, IndexOp, Kind, Tensor, nn::VarStore};
 
 use crate::support::{LABELS, NOISE_HEADS, assert_close, assert_relative, seeded, small_16, uniform, values, views};
 
@@ -307,8 +308,12 @@ fn a_fixed_denoising_target_changes_the_gradient_only() {
     assert_eq!(own_channel(&fixed_gradient), 0.0);
 }
 
+fn published(empty: EmptyPart) -> Rules {
+    Rules { foreground: 0.92, empty, background: Background::LeastSalient }
+}
+
 /// One picture of six patches in three parts of two; the fourth part is empty.
-fn candidates(activation: [f64; 6], saliency: [f64; 6], empty: EmptyPart) -> Vec<f64> {
+fn candidates(activation: [f64; 6], saliency: [f64; 6], rules: Rules) -> Vec<f64> {
     let similarity = Tensor::from_slice(&[0_i64, 0, 1, 1, 2, 2]).one_hot(4).to_kind(Kind::Double).unsqueeze(0);
     let (activation, saliency) = (Tensor::from_slice(&activation), Tensor::from_slice(&saliency));
     let candidates = Candidates {
@@ -316,19 +321,47 @@ fn candidates(activation: [f64; 6], saliency: [f64; 6], empty: EmptyPart) -> Vec
         parts: &hard_parts(&similarity),
         saliency: &saliency.unsqueeze(0),
     };
-    values(&pseudo_mask(&candidates, 0.92, empty))
+    values(&pseudo_mask(&candidates, rules))
 }
 
 #[test]
 fn the_pseudo_mask_is_the_active_part_unless_it_is_background() {
     let salient_middle = [0.2, 0.2, 0.9, 0.9, 0.5, 0.5];
     let last_active = [0.0, 0.0, 0.1, 0.0, 0.3, 1.0];
-    assert_eq!(candidates(last_active, salient_middle, EmptyPart::Skip), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+    assert_eq!(candidates(last_active, salient_middle, published(EmptyPart::Skip)), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
     // The first part is the least salient: never chosen, and nothing else is active, so the lowest of the others is.
     let first_active = [1.0, 0.0, 0.1, 0.0, 0.3, 0.0];
-    assert_eq!(candidates(first_active, salient_middle, EmptyPart::Skip), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+    assert_eq!(candidates(first_active, salient_middle, published(EmptyPart::Skip)), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
     // As published, the empty part passes for the background, so the first part may be chosen.
-    assert_eq!(candidates(first_active, salient_middle, EmptyPart::OfficialNan), [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(
+        candidates(first_active, salient_middle, published(EmptyPart::OfficialNan)),
+        [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    );
+}
+
+#[test]
+fn all_parts_below_the_picture_s_mean_salience_can_be_left_out() {
+    let below_mean = Rules { background: Background::BelowMean, ..published(EmptyPart::Skip) };
+    // The last part is not the least salient one, but below the mean of 0.5.
+    let salient_middle = [0.1, 0.1, 1.0, 1.0, 0.4, 0.4];
+    let last_active = [0.0, 0.0, 0.1, 0.0, 0.3, 1.0];
+    assert_eq!(candidates(last_active, salient_middle, published(EmptyPart::Skip)), [0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+    assert_eq!(candidates(last_active, salient_middle, below_mean), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
+}
+
+#[test]
+fn what_is_unlike_the_edge_stands_out() {
+    // Four by four patches: a floor whose direction varies a little, and one patch in the middle that is something else.
+    let descriptors: Vec<f64> =
+        (0..16).flat_map(|place| if place == 5 { [0.0, 2.0] } else { [1.0, 0.01 * f64::from(place)] }).collect();
+    let features = Features {
+        grid: Grid { rows: 4, columns: 4 },
+        descriptors: Tensor::from_slice(&descriptors).reshape([1, 16, 2]),
+        cls_attention: Tensor::zeros([1, 2, 16], (Kind::Double, Device::Cpu)),
+    };
+    let found = values(&Saliency::BorderContrast.of(&features));
+    assert!((found[5] - 1.0).abs() < 1e-9, "{found:?}");
+    assert!(found.iter().enumerate().all(|(place, level)| place == 5 || *level < 0.05), "{found:?}");
 }
 
 #[test]
@@ -337,7 +370,7 @@ fn a_picture_of_one_part_has_that_part() {
     let map = Tensor::from_slice(&[0.0, 0.1, 0.2, 0.3, 0.4, 1.0]).unsqueeze(0);
     let candidates = Candidates { activation: &map, parts: &similarity, saliency: &map };
     for empty in [EmptyPart::Skip, EmptyPart::OfficialNan] {
-        assert_eq!(values(&pseudo_mask(&candidates, 0.92, empty)), [1.0; 6], "{empty:?}");
+        assert_eq!(values(&pseudo_mask(&candidates, published(empty))), [1.0; 6], "{empty:?}");
     }
 }
 

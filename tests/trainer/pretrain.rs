@@ -312,6 +312,18 @@ fn the_program_s_backbone_trains_looptrans_and_can_be_trained_on() {
     let (a, b) = (read("dino/backbone.safetensors"), read("adapted/backbone.safetensors"));
     assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-4) && a.len() == 3 * 48 * 48);
 
+    // The same backbone for larger pictures: more positions, between the old ones.
+    let output = run("larger", &["--init", backbone.to_str().unwrap(), "--side", "64", "--lr", "0.0000001"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let positions = |file: &str| {
+        let tensors = Tensor::read_safetensors(fixture.path(file)).unwrap().into_iter();
+        tensors.filter(|(key, _)| key == "pos_embed").map(|(_, table)| table).next().unwrap()
+    };
+    let (small, large) = (positions("dino/backbone.safetensors"), positions("larger/backbone.safetensors"));
+    assert_eq!((small.size(), large.size()), (vec![1, 1 + 49, 48], vec![1, 1 + 64, 48]));
+    let change = (small.narrow(1, 1, 1) - large.narrow(1, 1, 1)).abs().mean(None::<Kind>).double_value(&[]);
+    assert!(change < 0.01, "the corner's position went elsewhere: {change}");
+
     if !tch::Cuda::is_available() {
         let output = run("gpu", &["--device", "cuda"]);
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

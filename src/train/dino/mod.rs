@@ -80,6 +80,15 @@ pub struct Plan {
     start: Start,
 }
 
+/// The backbone to go on from, whose shape is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Init<'a> {
+    /// Its file.
+    pub file: &'a Path,
+    /// Side of the input in pixels, if another than the file's: its position table is resized.
+    pub side: Option<usize>,
+}
+
 #[derive(Debug)]
 enum Start {
     /// From random values, or from this backbone's.
@@ -137,12 +146,16 @@ pub struct Outcome {
 }
 
 impl Plan {
-    /// A new run in a folder that holds none yet. `init`: the backbone to go on from, whose shape is taken.
+    /// A new run in a folder that holds none yet.
     ///
     /// # Errors
     /// Settings that make no sense; the folder holds a run, or can't be made; `init` can't be used.
-    pub fn new(mut settings: Settings, init: Option<&Path>, out: &Path) -> Result<Self, TrainError> {
-        let init = init.map(BackboneFile::read).transpose()?;
+    pub fn new(mut settings: Settings, init: Option<Init<'_>>, out: &Path) -> Result<Self, TrainError> {
+        let read = |Init { file, side }: Init<'_>| {
+            let file = BackboneFile::read(file)?;
+            if let Some(side) = side { file.with_side(side) } else { Ok(file) }
+        };
+        let init = init.map(read).transpose()?;
         if let Some(file) = &init {
             settings.architecture = Architecture::of(&file.sizes(0));
         }

@@ -7,10 +7,11 @@ use super::{
     concentration::concentration,
     correlation::correlation,
     denoise::{self, denoise},
-    pixel::{self, Candidates, EmptyPart, own_range, pseudo_mask},
+    pixel::{self, Background, Candidates, EmptyPart, Rules, own_range, pseudo_mask},
 };
 use crate::train::{
     TrainError,
+    backbone::Features,
     concepts::hard_parts,
     looptrans::Step,
     shape::{ANY, expect, expect_labels},
@@ -36,6 +37,27 @@ pub struct Inputs<'a> {
     pub actions: i64,
 }
 
+/// What stands out on an egocentric picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Saliency {
+    /// As published: what the backbone's CLS attends to.
+    #[default]
+    ClsAttention,
+    /// What is unlike the picture's edge: for backbones whose CLS attends to backgrounds.
+    BorderContrast,
+}
+
+impl Saliency {
+    /// [b, N] in [0, 1]
+    pub fn of(self, ego: &Features) -> Tensor {
+        match self {
+            Self::ClsAttention => ego.saliency(),
+            Self::BorderContrast => ego.border_contrast(),
+        }
+    }
+}
+
 /// Choices inside the terms. The default is the published method, but for empty parts.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -44,13 +66,23 @@ pub struct Options {
     pub fg_threshold: f64,
     /// What happens to a part that no patch belongs to.
     pub empty_part: EmptyPart,
+    /// Which parts are left out as background.
+    pub background: Background,
+    /// What background and k-means' first part are told by.
+    pub saliency: Saliency,
     /// No gradient of L_dill through its exocentric target.
     pub detach_dill_positive: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { fg_threshold: pixel::FOREGROUND, empty_part: EmptyPart::default(), detach_dill_positive: false }
+        Self {
+            fg_threshold: pixel::FOREGROUND,
+            empty_part: EmptyPart::default(),
+            background: Background::default(),
+            saliency: Saliency::default(),
+            detach_dill_positive: false,
+        }
     }
 }
 
@@ -136,7 +168,8 @@ pub fn terms(inputs: &Inputs<'_>, options: &Options) -> Result<Terms, TrainError
     let activation = channel_of(&step.ego_maps, labels).flatten(1, 2);
     let parts = hard_parts(inputs.similarity);
     let candidates = Candidates { activation: &activation, parts: &parts, saliency };
-    let mask = pseudo_mask(&candidates, options.fg_threshold, options.empty_part);
+    let Options { fg_threshold, empty_part, background, .. } = *options;
+    let mask = pseudo_mask(&candidates, Rules { foreground: fg_threshold, empty: empty_part, background });
     let map = own_range(&channel_of(&step.pixel_maps, labels).flatten(1, 2));
     let views = denoise::Views {
         pixel_maps: &step.pixel_maps,

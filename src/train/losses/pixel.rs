@@ -22,6 +22,28 @@ pub enum EmptyPart {
     OfficialNan,
 }
 
+/// Which parts can't be where an action is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Background {
+    /// As published: the least salient part.
+    #[default]
+    LeastSalient,
+    /// All parts less salient than the picture: where walls and floors take several parts.
+    BelowMean,
+}
+
+/// How [`pseudo_mask`] chooses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rules {
+    /// Share of an activation map's range above which a patch is active.
+    pub foreground: f64,
+    /// Of parts without patches.
+    pub empty: EmptyPart,
+    /// Of parts that are left out.
+    pub background: Background,
+}
+
 /// What [`pseudo_mask`] chooses from.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidates<'a> {
@@ -38,10 +60,11 @@ pub fn own_range(maps: &Tensor) -> Tensor {
     min_max(maps, RANGE_EPSILON)
 }
 
-/// M_ego: the part that overlaps most (intersection over union) with the active patches, the least salient part left out
-/// as background. As 0 and 1, [b, N], without gradient.
-pub fn pseudo_mask(candidates: &Candidates<'_>, foreground: f64, empty: EmptyPart) -> Tensor {
+/// M_ego: the part that overlaps most (intersection over union) with the active patches, background left out. As 0 and 1,
+/// [b, N], without gradient.
+pub fn pseudo_mask(candidates: &Candidates<'_>, rules: Rules) -> Tensor {
     tch::no_grad(|| {
+        let Rules { foreground, empty, background } = rules;
         let Candidates { activation, parts, saliency } = *candidates;
         let kind = parts.kind();
         // Sums over the patches of each part: [b, 1, N] x [b, N, K] -> [b, K]
@@ -59,8 +82,13 @@ pub fn pseudo_mask(candidates: &Candidates<'_>, foreground: f64, empty: EmptyPar
             // Below the background's: a picture that is all one part has that part.
             score = score.masked_fill(&none, -2.0);
         }
-        let background = salience.argmin(-1, true);
-        let score = score.scatter_value(-1, &background, -1.0);
+        let score = match background {
+            Background::LeastSalient => score.scatter_value(-1, &salience.argmin(-1, true), -1.0),
+            Background::BelowMean => {
+                let mean = saliency.mean_dim(-1, true, None::<Kind>);
+                score.masked_fill(&salience.lt_tensor(&mean), -1.0)
+            }
+        };
         let chosen = score.argmax(-1, false);
         // [b] -> [b, N, 1]
         let index = chosen.reshape([-1, 1, 1]).expand([-1, parts.size()[1], 1], false);

@@ -57,6 +57,24 @@ impl BackboneFile {
         Sizes { channels, ..self.sizes }
     }
 
+    /// For inputs of another side in pixels: the position table is resized (bicubic), all else stays. A side that is no
+    /// multiple of the patch becomes the next smaller one.
+    pub fn with_side(mut self, side: usize) -> Result<Self, TrainError> {
+        let (old, grid) = (self.sizes.grid as i64, side / self.sizes.patch.max(1));
+        let Some(table) = self.tensors.get("pos_embed").filter(|_| grid > 0) else {
+            let (expected, found) = (format!("at least one patch of {}", self.sizes.patch), side.to_string());
+            return Err(TrainError::Values { what: "side", expected, found });
+        };
+        let (dim, new) = (self.sizes.dim as i64, grid as i64);
+        // [1, 1+N, D] -> [1, D, h, w]
+        let places = table.narrow(1, 1, old * old).transpose(1, 2).reshape([1, dim, old, old]);
+        let resized = places.upsample_bicubic2d([new, new], false, None, None).flatten(2, 3).transpose(1, 2);
+        let table = Tensor::cat(&[table.narrow(1, 0, 1), resized], 1);
+        self.tensors.insert("pos_embed".to_owned(), table);
+        self.sizes.grid = grid;
+        Ok(self)
+    }
+
     /// Copies it into a model.
     pub fn load_into(&self, parameters: &VarStore) -> Result<(), TrainError> {
         weights::assign(parameters, &self.tensors, &self.path, PREFIX)

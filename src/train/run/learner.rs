@@ -232,7 +232,7 @@ impl Learner {
         batch: &Batch,
     ) -> Result<Losses, TrainError> {
         let Batch { ego, exo, labels, .. } = batch;
-        let saliency = ego.saliency();
+        let saliency = settings.options.saliency.of(ego);
         let similarity = parts.similarity(ego, &saliency)?;
         let ablation = settings.ablation;
         if !ablation.shared_cam {
