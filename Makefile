@@ -2,13 +2,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-peer test-node test-train setup setup-train clean
+.PHONY: help demo test lint bench bench-peer test-node test-train setup setup-train setup-distributed clean
 
 ENV := source scripts/env.sh &&
 TRAIN_ENV := source scripts/env-train.sh &&
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup ## Stream pictures through the node over ROS 2; results in out/demo
 	$(ENV) bash scripts/demo.sh
@@ -19,14 +19,16 @@ test-node: setup ## Test all but training: Rust, ROS 2 round trips, colcon build
 	$(ENV) cargo test --locked --features ros
 	$(ENV) bash tests/colcon.sh
 
-test-train: setup setup-train ## Test the models and training on libtorch: against PyTorch, published numbers and exports
+test-train: setup setup-train setup-distributed ## Test the models and training on libtorch: against PyTorch, published numbers and exports
 	$(TRAIN_ENV) cargo test --locked --features train --lib --test train
 	$(TRAIN_ENV) cargo test --locked --features train --test trainer -- --test-threads=1 # why: see tests/trainer/main.rs
+	$(TRAIN_ENV) cargo test --locked --features distributed --test distributed -- --test-threads=1 # the same, and 2 processes each
 
-lint: setup setup-train ## Check format and clippy, warnings denied
+lint: setup setup-train setup-distributed ## Check format and clippy, warnings denied
 	cargo fmt --check
 	$(ENV) cargo clippy --locked --all-targets --features ros -- -D warnings
 	$(TRAIN_ENV) cargo clippy --locked --all-targets --features train -- -D warnings
+	$(TRAIN_ENV) cargo clippy --locked --lib --bins --test distributed --features distributed -- -D warnings
 
 bench: setup ## Measure the time of each stage
 	$(ENV) bash scripts/bench.sh
@@ -40,6 +42,9 @@ setup: ## Install what is missing into .deps: ROS 2 (unless sourced), ONNX Runti
 
 setup-train: ## Install libtorch into .deps (5 GB), for training only
 	@bash scripts/setup.sh train
+
+setup-distributed: ## Install Open MPI (unless the machine has an MPI) into .deps, for training on several processes only
+	@bash scripts/setup.sh distributed
 
 clean: ## Remove what builds and runs made; set-up's .deps stays
 	rm -rf target out

@@ -24,6 +24,7 @@ use looptrans_ros::{
         loss_report::System,
         losses::looptrans::{Inputs, Options, Weights, terms},
         optimizer::{Optimizer, Sgd},
+        ranks::Alone,
         run::{Device, Job},
         settings::Settings,
         store::{Builder, Precision, Reading, Recipe, Store},
@@ -121,7 +122,7 @@ fn store(
         own.iter().filter_map(|(name, tensor)| Some((name.strip_prefix("vit_model.")?, tensor))).collect();
     Tensor::write_safetensors(&own, &file)?;
     let stop = AtomicBool::new(false);
-    let job = Job { dataset, device: Device::Cpu, limits: LIMITS, stop: &stop };
+    let job = Job { dataset, device: Device::Cpu, limits: LIMITS, stop: &stop, ranks: &Alone };
     let settings = Settings::published(System::LoopTrans);
     let (precision, variants) = (Precision::F32, 1);
     let recipe = Recipe {

@@ -12,6 +12,9 @@ looptrans_onnx_runtime=$looptrans_python_prefix/onnxruntime
 # A Python environment with torch, for training.
 looptrans_train_prefix=$looptrans_deps/train
 
+# Open MPI, where the machine has no MPI of its own, and libclang: for training on several processes.
+looptrans_mpi_prefix=$looptrans_deps/mpi
+
 # Python packages that only `make bench-peer` needs.
 looptrans_peer_packages=$looptrans_deps/peer
 

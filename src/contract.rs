@@ -5,6 +5,7 @@
 
 mod parity;
 mod precision;
+mod presence;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 pub use parity::{Drift, HeatAgreement, Parity, PictureSource, ReferenceKind};
 pub use precision::{Precision, Quantisation};
+pub use presence::{Calibration, PresenceQuality, SourceQuality};
 
 /// The ONNX file's name inside a bundle.
 pub const MODEL_FILE: &str = "model.onnx";
@@ -113,6 +115,9 @@ pub struct Provenance {
     /// How exact it is. None: nothing was compared.
     #[serde(default)]
     pub parity: Option<Parity>,
+    /// How far its presence can be trusted. None: it was not measured, and presence is as the network gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub presence: Option<PresenceQuality>,
 }
 
 /// Why a bundle is refused. Every message names the file, what was expected and what was found.

@@ -5,6 +5,7 @@
 //! test items.
 
 mod pointing;
+pub mod presence;
 
 use ndarray::{Array2, ArrayView2, Zip};
 

@@ -11,6 +11,7 @@ use super::{data::LIMITS, train};
 use crate::train::{
     cluster::{CLUSTERS, Event, Outcome, Plan, Quality, SHEET, Settings},
     concepts::Assignment,
+    ranks::Alone,
     run::{Device, Job, LAST, METRICS},
 };
 
@@ -130,7 +131,7 @@ impl Cluster {
         let Settings { split, affordances, .. } = plan.settings();
         let dataset = train::open_dataset(&self.data, (split.as_deref(), affordances.as_deref()), self.skip_check)?;
         let stop = train::stop_on_signals()?;
-        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop };
+        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop, ranks: &Alone };
         let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ({eta} left) {msg}")?;
         let bar = ProgressBar::new(0).with_style(style);
         bar.enable_steady_tick(Duration::from_secs(1));

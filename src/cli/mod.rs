@@ -80,17 +80,28 @@ pub fn run(cli: &Cli) -> anyhow::Result<()> {
         #[cfg(feature = "train")]
         Command::Losses(arguments) => arguments.run(),
         #[cfg(feature = "train")]
-        Command::Store(arguments) => arguments.run(),
+        Command::Store(arguments) => alone("store build").and_then(|()| arguments.run()),
         #[cfg(feature = "train")]
         Command::Train(arguments) => arguments.run(),
         #[cfg(feature = "train")]
-        Command::Cluster(arguments) => arguments.run(),
+        Command::Cluster(arguments) => alone("cluster").and_then(|()| arguments.run()),
         #[cfg(feature = "train")]
-        Command::Pretrain(arguments) => arguments.run(),
+        Command::Pretrain(arguments) => alone("pretrain").and_then(|()| arguments.run()),
         #[cfg(feature = "train")]
-        Command::Ablate(arguments) => arguments.run(),
+        Command::Ablate(arguments) => alone("ablate").and_then(|()| arguments.run()),
         #[cfg(feature = "train")]
-        Command::Benchmark(arguments) => arguments.run(),
+        Command::Benchmark(arguments) => alone("benchmark").and_then(|()| arguments.run()),
+    }
+}
+
+/// Refuses to be one of several processes, which would overwrite each other's files.
+#[cfg(feature = "train")]
+fn alone(command: &str) -> anyhow::Result<()> {
+    match crate::train::ranks::launched() {
+        0 | 1 => Ok(()),
+        many => anyhow::bail!(
+            "{command}: expected one process (of all commands `train` alone shares its work), found {many}"
+        ),
     }
 }
 

@@ -15,6 +15,7 @@ use super::{
     train::{assignment, device, open_dataset, read_settings, stop_on_signals, yaml_text},
 };
 use crate::train::{
+    ranks::Alone,
     run::{Device, Job},
     settings::Assignment,
     store::{Builder, Precision, Progress, Recipe, Volume},
@@ -117,7 +118,7 @@ impl Build {
         let dataset = open_dataset(&self.data, named, self.skip_check)?;
         let stop = stop_on_signals()?;
         let limits = LIMITS;
-        let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop };
+        let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop, ranks: &Alone };
         let precision = if self.half { Precision::F16 } else { Precision::F32 };
         let (backbone, out, variants) = (self.backbone.as_path(), self.out.as_path(), self.variants);
         let keys = settings.system.keys();

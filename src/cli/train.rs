@@ -1,10 +1,11 @@
 //! `looptrans train`.
 
 use std::{
-    fs,
+    fs, mem,
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Arc, atomic::AtomicBool},
+    thread,
     time::Duration,
 };
 
@@ -20,10 +21,14 @@ use crate::{
     data::{Dataset, index::Source, leave_out},
     metrics::Mean,
     train::{
+        ranks::{self, Ranks},
         run::{BEST, Device, Event, FeatureOrigin, Job, LAST, METRICS, Outcome, Plan, REPORT, WEIGHTS},
         settings::{Assignment, NO_TEXT_ENCODER, Settings},
     },
 };
+
+/// How long a failed rank waits for rank 0 to fail with the same: longer than `mpirun` takes to end a rank.
+const AFTER_RANK_0: Duration = Duration::from_secs(3);
 
 /// Train LoopTrans, LOCATE or WSMA.
 #[derive(Debug, Args)]
@@ -49,6 +54,11 @@ In the run's folder: last.safetensors (to go on from), best.safetensors (the wei
 weights.safetensors (after the last epoch; both for looptrans export), metrics.csv (losses of every step, KLD, SIM and NSS
 of every epoch; for TensorBoard the same, with test pictures, in events.out.tfevents.looptrans: `tensorboard --logdir runs`)
 and report.html (their curves, scores by action, test pictures with heat; to be opened in a browser).
+
+Built with --features distributed, several processes train one run together; each takes its part of every batch, and the
+losses are those of one process with the same --batch:
+  mpirun -n 2 looptrans train AGD20K --backbone dino.safetensors --out runs/seen
+WSMA trains in one process, because it normalises patches over the samples of a batch.
 
 Training on a GPU is written but was never run.")]
 pub(super) struct Train {
@@ -128,16 +138,35 @@ struct Report<'a> {
 
 impl Train {
     pub(super) fn run(&self) -> anyhow::Result<()> {
+        let ranks = ranks::join()?;
+        let trained = self.train(&*ranks);
+        if trained.is_err() && ranks.size() > 1 {
+            if !ranks.leads() {
+                // What fails on all ranks is to be said by one: `mpirun` ends the others when that one ends.
+                thread::sleep(AFTER_RANK_0);
+            }
+            // Taking leave would wait for ranks that wait for this one.
+            mem::forget(ranks);
+        }
+        trained
+    }
+
+    fn train(&self, ranks: &dyn Ranks) -> anyhow::Result<()> {
         let plan = if self.resume { Plan::resume(&self.out, self.epochs)? } else { self.new_run()? };
         let plan = plan.with_features(self.features());
-        if plan.settings().has_no_text_encoder() {
+        if ranks.leads() && plan.settings().has_no_text_encoder() {
             eprintln!("no --clip: WSMA {NO_TEXT_ENCODER}");
         }
         let data = &plan.settings().data;
         let named = (data.split.as_deref(), data.affordances.as_deref());
-        let dataset = open_dataset(&self.data, named, self.skip_check)?;
+        let dataset = checked_dataset(&self.data, named, self.skip_check)?;
         let stop = stop_on_signals()?;
-        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop };
+        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop, ranks };
+        if !ranks.leads() {
+            plan.train(&job, &mut |_| ())?;
+            return Ok(());
+        }
+        say_left_out(&dataset);
         let mut view = View::new()?;
         let outcome = plan.train(&job, &mut |event| view.show(event))?;
         view.bar.finish_and_clear();
@@ -202,9 +231,20 @@ impl Train {
     }
 }
 
-/// The dataset of a split and an affordance list, without the pictures that can't be read, unless they are to be found out
-/// later; says what is left out.
+/// [`checked_dataset`], what is left out of it said.
 pub(super) fn open_dataset(
+    root: &Path,
+    named: (Option<&str>, Option<&str>),
+    skip_check: bool,
+) -> anyhow::Result<Dataset> {
+    let dataset = checked_dataset(root, named, skip_check)?;
+    say_left_out(&dataset);
+    Ok(dataset)
+}
+
+/// The dataset of a split and an affordance list, without the pictures that can't be read, unless they are to be found out
+/// later.
+fn checked_dataset(
     root: &Path,
     (split, affordances): (Option<&str>, Option<&str>),
     skip_check: bool,
@@ -216,6 +256,10 @@ pub(super) fn open_dataset(
         let findings = look(&dataset, &LIMITS)?;
         leave_out(&mut dataset, &findings);
     }
+    Ok(dataset)
+}
+
+fn say_left_out(dataset: &Dataset) {
     const SHOWN: usize = 10;
     for left in dataset.left_out.iter().take(SHOWN) {
         eprintln!("left out: {}: {}", left.path.display(), left.reason);
@@ -223,7 +267,6 @@ pub(super) fn open_dataset(
     if dataset.left_out.len() > SHOWN {
         eprintln!("left out: {} in all; `looptrans data check` names them", dataset.left_out.len());
     }
-    Ok(dataset)
 }
 
 /// Set by Ctrl-C and the like. The second signal of its kind ends the program at once: what is on disk is whole at every

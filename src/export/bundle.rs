@@ -10,8 +10,8 @@ use prost::Message;
 
 use super::{ExportError, graph::Batch, recipe::GraphOptions, rewrites::Rewrites, theta_pixel, weights::Weights};
 use crate::contract::{
-    Bundle, BundleError, CONTRACT_FILE, FORMAT, MODEL_FILE, ModelContract, Precision, Presence, PresenceSource,
-    Provenance, Size, sha256_hex,
+    Bundle, BundleError, CONTRACT_FILE, Calibration, FORMAT, MODEL_FILE, ModelContract, Precision, Presence,
+    PresenceSource, Provenance, Size, sha256_hex,
 };
 
 /// The heat threshold written into a contract where the exporter is told no other.
@@ -24,6 +24,8 @@ pub struct Settings {
     pub name: String,
     /// Where presence comes from.
     pub presence: PresenceSource,
+    /// What makes it a probability.
+    pub calibration: Calibration,
     /// The affordances to keep, in this order; empty: all.
     pub affordances: Vec<String>,
     /// Heat in [0, 1] from which a pixel belongs to a region.
@@ -46,6 +48,7 @@ impl Settings {
         Self {
             name: name.to_owned(),
             presence,
+            calibration: Calibration::NONE,
             affordances: Vec::new(),
             heat_threshold: DEFAULT_HEAT_THRESHOLD,
             input: None,
@@ -63,6 +66,7 @@ impl Settings {
     pub fn graph(&self, weights: &Weights) -> Result<GraphOptions, ExportError> {
         Ok(GraphOptions {
             presence: self.presence,
+            calibration: self.calibration,
             classes: classes(weights, &self.affordances)?,
             input: self.input.unwrap_or(weights.sizes.input()),
             batch: self.batch,
@@ -158,6 +162,7 @@ fn contract(weights: &Weights, options: &GraphOptions, onnx: &[u8], settings: &S
             precision: Precision::Fp32,
             quantisation: None,
             parity: None,
+            presence: None,
         },
     }
 }

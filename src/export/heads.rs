@@ -7,10 +7,11 @@ use super::{
     ExportError,
     graph::{Attr, Graph, Value},
     layers::{layer_norm, mlp},
-    recipe::Recipe,
+    recipe::{GraphOptions, Recipe},
     rewrites::Rewrite,
     weights::Weights,
 };
+use crate::contract::Calibration;
 
 /// PyTorch's default for both LayerNorm and BatchNorm.
 const NORM_EPS: f64 = 1e-5;
@@ -125,15 +126,22 @@ pub fn keep_alive(g: &mut Graph, maps: &Value, unused: &Value) -> Value {
     g.node("kept_alive", "Add", &[maps, &nothing], &[])
 }
 
-/// Presence of `classes`: a branch's [B, D, h, w] -> [B, A] in [0, 1].
+/// Presence of the options' classes: a branch's [B, D, h, w] -> [B, A] in [0, 1].
 ///
 /// sigmoid(z_a - log mean_c exp z_c), z the spatial mean of the class maps over *all* channels, noise heads included:
 /// the softmax posterior's odds against the average class. Several actions can be present at once, and 0.5 means no
 /// more than chance. The mean over space is taken before the classifier, which is linear, so it costs next to nothing.
+/// With a calibration it is sigmoid(logit / temperature + bias) of those same log odds.
 ///
 /// # Errors
 /// A tensor is missing.
-pub fn presence(g: &mut Graph, weights: &Weights, features: &Value, classes: &[usize]) -> Result<Value, ExportError> {
+pub fn presence(
+    g: &mut Graph,
+    weights: &Weights,
+    features: &Value,
+    options: &GraphOptions,
+) -> Result<Value, ExportError> {
+    let GraphOptions { classes, calibration, .. } = options;
     let channels = weights.sizes.channels;
     let axes = g.ints("presence/space", &[2, 3]);
     let pooled = g.node("presence/pool", "ReduceMean", &[features, &axes], &[("keepdims", Attr::Int(0))]);
@@ -152,5 +160,13 @@ pub fn presence(g: &mut Graph, weights: &Weights, features: &Value, classes: &[u
     let log_channels = Array1::from_elem(1, (channels as f64).ln() as f32).into_dyn();
     let log_channels = g.floats("presence/log_channels", &log_channels);
     let odds = g.node("presence/over_mean", "Add", &[&odds, &log_channels], &[]);
+    let odds = if *calibration == Calibration::NONE { odds } else { calibrated(g, &odds, *calibration) };
     Ok(g.node("presence/sigmoid", "Sigmoid", &[&odds], &[]))
+}
+
+fn calibrated(g: &mut Graph, odds: &Value, calibration: Calibration) -> Value {
+    let scale = g.float("presence/scale", (1.0 / calibration.temperature) as f32);
+    let scaled = g.node("presence/scaled", "Mul", &[odds, &scale], &[]);
+    let bias = g.float("presence/bias", calibration.bias as f32);
+    g.node("presence/calibrated", "Add", &[&scaled, &bias], &[])
 }

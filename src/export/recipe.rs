@@ -1,7 +1,7 @@
 //! What a graph is asked to be.
 
 use super::{ExportError, graph::Batch, rewrites::Rewrites, weights::Weights};
-use crate::contract::{PresenceSource, Size};
+use crate::contract::{Calibration, PresenceSource, Size};
 
 /// Longest side of an input in pixels. The contract's own limit; the attention's memory ends long before it.
 const MAX_SIDE: u32 = 8192;
@@ -11,6 +11,8 @@ const MAX_SIDE: u32 = 8192;
 pub struct GraphOptions {
     /// Where presence comes from.
     pub presence: PresenceSource,
+    /// What makes it a probability.
+    pub calibration: Calibration,
     /// The classifier's channels that become outputs, in this order.
     pub classes: Vec<usize>,
     /// Height and width of the input in pixels, multiples of the patch. At another size than the trained one the position
@@ -27,6 +29,7 @@ impl GraphOptions {
     pub fn new(weights: &Weights, presence: PresenceSource) -> Self {
         Self {
             presence,
+            calibration: Calibration::NONE,
             classes: (0..weights.description.actions.len()).collect(),
             input: weights.sizes.input(),
             batch: Batch::Varies,

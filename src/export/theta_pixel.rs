@@ -36,7 +36,7 @@ pub fn model(weights: &Weights, options: &GraphOptions) -> Result<ModelProto, Ex
         PresenceSource::Pixel => pixel,
         PresenceSource::Scam => heads::branch(g, recipe, network.scam_branch(), &features)?,
     };
-    let presence = heads::presence(g, weights, &pooled_from, &options.classes)?;
+    let presence = heads::presence(g, weights, &pooled_from, options)?;
 
     let sides = [options.classes.len(), recipe.grid.rows, recipe.grid.columns];
     let doc = "class maps, one cell per patch, not normalised";

@@ -8,6 +8,7 @@
 
 mod compare;
 pub mod pictures;
+pub mod presence;
 pub mod reference;
 pub mod rewrites;
 
@@ -39,6 +40,15 @@ pub enum ParityError {
     #[error("parity: {path}: expected pictures (.jpg, .jpeg, .png), found none")]
     NoPictures {
         /// The folder.
+        path: PathBuf,
+    },
+    /// Not enough labelled pictures to calibrate presence on.
+    #[error(
+        "parity: {path}: expected test pictures of several kinds of objects, at least two of a kind, some of which afford an \
+         action of the model and some do not; found too few"
+    )]
+    TooFewLabelled {
+        /// The dataset's folder.
         path: PathBuf,
     },
     /// A picture can't be used.

@@ -6,7 +6,7 @@ use tch::{
 };
 
 use super::{
-    norm::{BatchNorm, uniform},
+    norm::{BatchNorm, Norm, uniform},
     trace::Tracer,
 };
 
@@ -28,15 +28,15 @@ impl Branch {
     }
 
     /// [B, D, h, w] -> [B, D, h, w]
-    pub(super) fn forward(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {
+    pub(super) fn forward(&self, features: &Tensor, norm: Norm<'_>, tracer: &mut Tracer<'_>) -> Tensor {
         let [(conv_0, norm_1), (conv_3, norm_4)] = &self.layers;
         let x = conv_0.forward(features);
         tracer.record("0", &x);
-        let x = norm_1.forward(&x, train);
+        let x = norm_1.forward(&x, norm);
         tracer.record("1", &x);
         let x = conv_3.forward(&x.relu());
         tracer.record("3", &x);
-        let x = norm_4.forward(&x, train).relu();
+        let x = norm_4.forward(&x, norm).relu();
         tracer.record("5", &x);
         x
     }

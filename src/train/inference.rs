@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::{TrainError, classifier::logits, looptrans::Maps, network};
 use crate::{
-    contract::PresenceSource,
+    contract::{Calibration, PresenceSource},
     export::{
         recipe::GraphOptions,
         vit::{IMAGENET_MEAN, IMAGENET_STD},
@@ -49,7 +49,7 @@ impl Network {
                 PresenceSource::Scam => &scam,
             };
             let classes = Tensor::from_slice(&self.options.classes.iter().map(|&c| c as i64).collect::<Vec<_>>());
-            let presence = presence(scored).index_select(1, &classes);
+            let presence = presence(scored, self.options.calibration).index_select(1, &classes);
             Ok((values(&pixel.index_select(1, &classes)), values(&presence)))
         })
     }
@@ -62,12 +62,12 @@ fn normalised(bytes: &Tensor) -> Tensor {
     (unit - statistics(IMAGENET_MEAN)) / statistics(IMAGENET_STD)
 }
 
-/// sigmoid(z_c - log mean exp z) of every channel, z the class scores: [B, C+M, h, w] -> [B, C+M].
-fn presence(maps: &Tensor) -> Tensor {
+/// sigmoid((z_c - log mean exp z) / temperature + bias) of every channel, z the class scores: [B, C+M, h, w] -> [B, C+M].
+fn presence(maps: &Tensor, calibration: Calibration) -> Tensor {
     let z = logits(maps);
     let channels = z.size()[1] as f64;
     let mean = z.logsumexp([1_i64].as_slice(), true) - channels.ln();
-    (z - mean).sigmoid()
+    ((z - mean) / calibration.temperature + calibration.bias).sigmoid()
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {

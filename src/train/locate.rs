@@ -8,6 +8,7 @@ use super::{
     backbone::{Backbone, Features},
     classifier::{Classifier, logits},
     looptrans::{Maps, exo_per_ego},
+    norm::Norm,
     theta_pixel::ThetaPixel,
     theta_scam::ThetaScam,
     trace::{Trace, Tracer},
@@ -62,7 +63,7 @@ impl Locate {
 
     /// [`Self::class_maps`] of what the backbone said of the images.
     pub fn class_maps_of(&self, ego: &Features) -> Tensor {
-        self.ego_maps(&self.features(ego, &mut Tracer::off()), false, &mut Tracer::off())
+        self.ego_maps(&self.features(ego, &mut Tracer::off()), Norm::Running, &mut Tracer::off())
     }
 
     /// Both branches' class maps [B, C, h, w] of the same normalised images, with running statistics: the exocentric
@@ -74,8 +75,8 @@ impl Locate {
         let tracer = &mut Tracer::off();
         let last = self.backbone.forward(image)?;
         let features = self.features(&last.features(), tracer);
-        let scam = self.classifier.maps(&self.exo_branch.forward(&features, false, tracer), tracer);
-        Ok(Maps { pixel: self.ego_maps(&features, false, tracer), scam })
+        let scam = self.classifier.maps(&self.exo_branch.forward(&features, Norm::Running, tracer), tracer);
+        Ok(Maps { pixel: self.ego_maps(&features, Norm::Running, tracer), scam })
     }
 
     /// [`Self::class_maps`], every intermediate recorded.
@@ -93,11 +94,16 @@ impl Locate {
     /// # Errors
     /// `exo` has not a whole number of images for each of `ego`.
     pub fn step(&self, ego: &Features, exo: &Features) -> Result<Step, TrainError> {
+        self.step_with(ego, exo, Norm::Batch)
+    }
+
+    /// [`Self::step`] with the statistics that `norm` says.
+    pub(super) fn step_with(&self, ego: &Features, exo: &Features, norm: Norm<'_>) -> Result<Step, TrainError> {
         let per_ego = exo_per_ego(ego, exo)?;
         let tracer = &mut Tracer::off();
         let exo_features = self.features(exo, tracer);
-        let exo_maps = self.classifier.maps(&self.exo_branch.forward(&exo_features, true, tracer), tracer);
-        let ego_maps = self.ego_maps(&self.features(ego, tracer), true, tracer);
+        let exo_maps = self.classifier.maps(&self.exo_branch.forward(&exo_features, norm, tracer), tracer);
+        let ego_maps = self.ego_maps(&self.features(ego, tracer), norm, tracer);
         // [b*n, C, h, w] -> [b, n, C, h, w]
         let exo_maps = exo_maps.unflatten(0, [ego.descriptors.size()[0], per_ego].as_slice());
         Ok(Step { exo_logits: logits(&exo_maps), ego_logits: logits(&ego_maps), exo_maps, ego_maps })
@@ -106,7 +112,7 @@ impl Locate {
     fn eval(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<Tensor, TrainError> {
         let last = self.backbone.forward_traced(image, &mut tracer.within("vit_model"))?;
         let features = self.features(&last.features(), tracer);
-        Ok(self.ego_maps(&features, false, tracer))
+        Ok(self.ego_maps(&features, Norm::Running, tracer))
     }
 
     fn features(&self, view: &Features, tracer: &mut Tracer<'_>) -> Tensor {
@@ -114,8 +120,8 @@ impl Locate {
         self.adapter.forward(&view.descriptors, view.grid, &mut tracer.within("aff_proj"))
     }
 
-    fn ego_maps(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {
+    fn ego_maps(&self, features: &Tensor, norm: Norm<'_>, tracer: &mut Tracer<'_>) -> Tensor {
         let mut tracer = tracer.within("aff_ego_proj");
-        self.classifier.maps(&self.ego_branch.forward(features, train, &mut tracer), &mut tracer)
+        self.classifier.maps(&self.ego_branch.forward(features, norm, &mut tracer), &mut tracer)
     }
 }

@@ -7,6 +7,7 @@ use super::{
     adapter::Adapter,
     backbone::{Backbone, Features},
     classifier::{Classifier, logits},
+    norm::Norm,
     theta_pixel::ThetaPixel,
     theta_scam::ThetaScam,
     trace::{Trace, Tracer},
@@ -91,12 +92,12 @@ impl LoopTrans {
 
     /// Theta_pixel's maps of one view, with running statistics.
     pub fn class_maps_of(&self, ego: &Features) -> Tensor {
-        self.pixel_maps(&self.features(ego, &mut Tracer::off()), false, &mut Tracer::off())
+        self.pixel_maps(&self.features(ego, &mut Tracer::off()), Norm::Running, &mut Tracer::off())
     }
 
     /// Theta_scam's maps of one view, with running statistics: G_ego, where that is the egocentric one.
     pub fn scam_maps_of(&self, view: &Features) -> Tensor {
-        self.scam_maps(&self.features(view, &mut Tracer::off()), false, &mut Tracer::off())
+        self.scam_maps(&self.features(view, &mut Tracer::off()), Norm::Running, &mut Tracer::off())
     }
 
     /// One training step's forward pass, batch statistics and all. The backbone is frozen, so it ran before; `exo` holds
@@ -105,7 +106,12 @@ impl LoopTrans {
     /// # Errors
     /// `exo` has not a whole number of images for each of `ego`.
     pub fn step(&self, ego: &Features, exo: &Features) -> Result<Step, TrainError> {
-        self.step_impl(ego, exo, &mut Tracer::off())
+        self.step_impl((ego, exo), Norm::Batch, &mut Tracer::off())
+    }
+
+    /// [`Self::step`] with the statistics that `norm` says.
+    pub(super) fn step_with(&self, ego: &Features, exo: &Features, norm: Norm<'_>) -> Result<Step, TrainError> {
+        self.step_impl((ego, exo), norm, &mut Tracer::off())
     }
 
     /// [`Self::step`], every intermediate recorded.
@@ -114,18 +120,23 @@ impl LoopTrans {
     /// As [`Self::step`].
     pub fn step_traced(&self, ego: &Features, exo: &Features) -> Result<(Step, Trace), TrainError> {
         let mut trace = Trace::default();
-        let step = self.step_impl(ego, exo, &mut Tracer::on(&mut trace))?;
+        let step = self.step_impl((ego, exo), Norm::Batch, &mut Tracer::on(&mut trace))?;
         Ok((step, trace))
     }
 
-    fn step_impl(&self, ego: &Features, exo: &Features, tracer: &mut Tracer<'_>) -> Result<Step, TrainError> {
+    fn step_impl(
+        &self,
+        (ego, exo): (&Features, &Features),
+        norm: Norm<'_>,
+        tracer: &mut Tracer<'_>,
+    ) -> Result<Step, TrainError> {
         let per_ego = exo_per_ego(ego, exo)?;
         let exo_features = self.features(exo, &mut tracer.within("exo"));
         let ego_features = self.features(ego, &mut tracer.within("ego"));
         // In this order: Theta_scam's running statistics see the exocentric batch first.
-        let exo_maps = self.scam_maps(&exo_features, true, &mut tracer.within("exo"));
-        let ego_maps = self.scam_maps(&ego_features, true, &mut tracer.within("ego"));
-        let pixel_maps = self.pixel_maps(&ego_features, true, &mut tracer.within("ego"));
+        let exo_maps = self.scam_maps(&exo_features, norm, &mut tracer.within("exo"));
+        let ego_maps = self.scam_maps(&ego_features, norm, &mut tracer.within("ego"));
+        let pixel_maps = self.pixel_maps(&ego_features, norm, &mut tracer.within("ego"));
         // [b*n, C+M, h, w] -> [b, n, C+M, h, w]
         let exo_maps = exo_maps.unflatten(0, [ego.descriptors.size()[0], per_ego].as_slice());
         Ok(Step { exo_logits: logits(&exo_maps), ego_logits: logits(&ego_maps), exo_maps, ego_maps, pixel_maps })
@@ -134,8 +145,8 @@ impl LoopTrans {
     fn forward_impl(&self, image: &Tensor, tracer: &mut Tracer<'_>) -> Result<Maps, TrainError> {
         let last = self.backbone.forward_traced(image, &mut tracer.within("vit_model"))?;
         let features = self.features(&last.features(), tracer);
-        let pixel = self.pixel_maps(&features, false, tracer);
-        let scam = self.scam_maps(&features, false, tracer);
+        let pixel = self.pixel_maps(&features, Norm::Running, tracer);
+        let scam = self.scam_maps(&features, Norm::Running, tracer);
         Ok(Maps { pixel, scam })
     }
 
@@ -144,14 +155,14 @@ impl LoopTrans {
         self.adapter.forward(&view.descriptors, view.grid, &mut tracer.within("aff_proj"))
     }
 
-    fn scam_maps(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {
+    fn scam_maps(&self, features: &Tensor, norm: Norm<'_>, tracer: &mut Tracer<'_>) -> Tensor {
         let mut tracer = tracer.within("scam");
-        self.classifier.maps(&self.theta_scam.forward(features, train, &mut tracer), &mut tracer)
+        self.classifier.maps(&self.theta_scam.forward(features, norm, &mut tracer), &mut tracer)
     }
 
-    fn pixel_maps(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {
+    fn pixel_maps(&self, features: &Tensor, norm: Norm<'_>, tracer: &mut Tracer<'_>) -> Tensor {
         let mut tracer = tracer.within("pixel_dec");
-        self.classifier.maps(&self.theta_pixel.forward(features, train, &mut tracer), &mut tracer)
+        self.classifier.maps(&self.theta_pixel.forward(features, norm, &mut tracer), &mut tracer)
     }
 }
 

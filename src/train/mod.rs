@@ -31,6 +31,7 @@ pub mod losses;
 mod network;
 mod norm;
 pub mod optimizer;
+pub mod ranks;
 pub mod run;
 pub mod settings;
 mod shape;

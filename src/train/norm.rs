@@ -5,6 +5,8 @@ use tch::{
     nn::{self, Init},
 };
 
+use super::ranks::joint::{Joint, Statistics};
+
 /// PyTorch's default for linear and convolution layers, weight and bias: U(+-1/sqrt(fan-in)).
 pub(super) fn uniform(fan_in: i64) -> Init {
     let bound = 1.0 / (fan_in as f64).sqrt();
@@ -15,6 +17,17 @@ pub(super) fn uniform(fan_in: i64) -> Init {
 pub(super) fn linear(path: nn::Path<'_>, inputs: i64, outputs: i64) -> nn::Linear {
     let config = nn::LinearConfig { ws_init: uniform(inputs), bs_init: Some(uniform(inputs)), bias: true };
     nn::linear(path, inputs, outputs, config)
+}
+
+/// Which mean and variance a normalisation works with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Norm<'a> {
+    /// The running ones.
+    Running,
+    /// The batch's own, which move the running ones.
+    Batch,
+    /// Those of all ranks' batches together, which move the running ones.
+    Joint(&'a Joint<'a>),
 }
 
 /// Batch normalisation over [B, C, H, W] as `torch.nn.BatchNorm2d`, its batch counter among the parameters.
@@ -49,10 +62,13 @@ impl BatchNorm {
         }
     }
 
-    /// `train`: with the batch's own statistics, which move the running ones; otherwise with the running ones.
-    pub(super) fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+    pub(super) fn forward(&self, x: &Tensor, norm: Norm<'_>) -> Tensor {
+        let train = !matches!(norm, Norm::Running);
         if train {
             let _ = self.num_batches_tracked.shallow_clone().g_add_scalar_(1);
+        }
+        if let Norm::Joint(joint) = norm {
+            return self.joint(joint.statistics(x));
         }
         x.batch_norm(
             Some(&self.weight),
@@ -64,5 +80,19 @@ impl BatchNorm {
             Self::EPSILON,
             true,
         )
+    }
+
+    fn joint(&self, statistics: Statistics) -> Tensor {
+        let Statistics { x, mean, variance, count } = statistics;
+        tch::no_grad(|| {
+            // The running variance is the unbiased one.
+            let unbiased = variance.flatten(0, -1) * (count / (count - 1.0).max(1.0));
+            for (running, now) in [(&self.running_mean, mean.flatten(0, -1)), (&self.running_var, unbiased)] {
+                let moved = running * (1.0 - self.momentum) + now * self.momentum;
+                running.shallow_clone().copy_(&moved);
+            }
+        });
+        let per_channel = |values: &Tensor| values.reshape([1, -1, 1, 1]);
+        (x - mean) / (variance + Self::EPSILON).sqrt() * per_channel(&self.weight) + per_channel(&self.bias)
     }
 }

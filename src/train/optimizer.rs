@@ -101,8 +101,12 @@ impl Optimizer {
 
     /// The gradient of a loss by each parameter, in the optimiser's order; undefined where the loss does not depend on it.
     pub fn gradients(&self, loss: &Tensor) -> Vec<Tensor> {
-        let values: Vec<&Tensor> = self.trained.iter().map(|parameter| &parameter.value).collect();
-        Tensor::run_backward(&[loss], &values, false, false)
+        Tensor::run_backward(&[loss], &self.values(), false, false)
+    }
+
+    /// What is trained, in the order of the gradients.
+    pub fn values(&self) -> Vec<&Tensor> {
+        self.trained.iter().map(|parameter| &parameter.value).collect()
     }
 
     /// The first parameter whose gradient is not finite.

@@ -2,7 +2,7 @@
 
 use tch::{Tensor, nn};
 
-use super::{branch::Branch, trace::Tracer};
+use super::{branch::Branch, norm::Norm, trace::Tracer};
 
 /// Learns from pseudo masks where on the object the action is done. Its class maps are what is evaluated and exported.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ impl ThetaPixel {
     }
 
     /// [B, D, h, w] -> [B, D, h, w], egocentric features only.
-    pub(super) fn forward(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {
-        self.0.forward(features, train, tracer)
+    pub(super) fn forward(&self, features: &Tensor, norm: Norm<'_>, tracer: &mut Tracer<'_>) -> Tensor {
+        self.0.forward(features, norm, tracer)
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::{Tensor, nn};
 
-use super::{branch::Branch, trace::Tracer};
+use super::{branch::Branch, norm::Norm, trace::Tracer};
 
 /// Learns from the image's action label what of a picture speaks for the action. One set of weights for exocentric and
 /// egocentric features: that is what carries knowledge from one view to the other.
@@ -15,7 +15,7 @@ impl ThetaScam {
     }
 
     /// [B, D, h, w] -> [B, D, h, w]. Called once per view and step: the running statistics mix both views.
-    pub(super) fn forward(&self, features: &Tensor, train: bool, tracer: &mut Tracer<'_>) -> Tensor {
-        self.0.forward(features, train, tracer)
+    pub(super) fn forward(&self, features: &Tensor, norm: Norm<'_>, tracer: &mut Tracer<'_>) -> Tensor {
+        self.0.forward(features, norm, tracer)
     }
 }

@@ -85,6 +85,7 @@ pub fn colours() -> Bundle {
             precision: Precision::Fp32,
             quantisation: None,
             parity: None,
+            presence: None,
         },
     };
     contract.validate().unwrap();

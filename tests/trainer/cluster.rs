@@ -10,6 +10,7 @@ use looptrans_ros::train::{
     TrainError,
     cluster::{Event, Outcome, Plan, Settings},
     concepts::Assignment,
+    ranks::Alone,
     run::{Device, Job},
     weights::load_concepts,
 };
@@ -28,7 +29,7 @@ fn new(fixture: &Fixture, out: &str, settings: Settings) -> Result<Plan, TrainEr
 /// Trains, and stops after so many steps of this call; gives the modularity of each.
 fn train(fixture: &Fixture, plan: Plan, steps: usize) -> Result<(Outcome, Vec<f64>), TrainError> {
     let (dataset, stop, mut found) = (fixture.dataset(), AtomicBool::new(false), Vec::new());
-    let job = Job { dataset: &dataset, device: Device::Cpu, limits: LIMITS, stop: &stop };
+    let job = Job { dataset: &dataset, device: Device::Cpu, limits: LIMITS, stop: &stop, ranks: &Alone };
     let outcome = plan.train(&job, &mut |event| {
         if let Event::Step { modularity, .. } = event {
             found.push(*modularity);

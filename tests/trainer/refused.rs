@@ -6,6 +6,7 @@ use looptrans_ros::{
     convert::ActionList,
     train::{
         TrainError,
+        ranks::Alone,
         run::{Device, Job, Plan},
     },
 };
@@ -75,7 +76,7 @@ fn a_folder_without_anything_to_train_on_is_named() {
 fn a_gpu_that_is_not_there_is_refused() {
     let fixture = Fixture::new();
     let (dataset, stop) = (fixture.dataset(), false.into());
-    let job = Job { dataset: &dataset, device: Device::Cuda(63), limits: LIMITS, stop: &stop };
+    let job = Job { dataset: &dataset, device: Device::Cuda(63), limits: LIMITS, stop: &stop, ranks: &Alone };
     let error = fixture.plan("run", &[]).unwrap().train(&job, &mut |_| {}).unwrap_err().to_string();
     assert!(error.starts_with("train: device: expected cpu, or CUDA's GPU 63, found"), "{error}");
 }
@@ -135,4 +136,17 @@ fn the_settings_of_the_project_name_lists_that_exist() {
         let settings = looptrans_ros::train::settings::Settings::read(&text, "file", &[]).unwrap();
         assert!(ActionList::read(&settings.data.affordances.unwrap()).unwrap().split.is_some());
     }
+}
+
+#[cfg(not(feature = "distributed"))]
+#[test]
+fn one_of_several_processes_is_refused_in_a_build_that_knows_no_others() {
+    let fixture = Fixture::new();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_looptrans"));
+    command.arg("train").arg(fixture.data()).arg("--backbone").arg(fixture.backbone());
+    command.arg("--out").arg(fixture.path("run")).env("OMPI_COMM_WORLD_SIZE", "2");
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("--features distributed"), "{text}");
+    assert!(!exists(&fixture.path("run/last.safetensors")));
 }

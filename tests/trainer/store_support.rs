@@ -19,6 +19,7 @@ use looptrans_ros::{
     train::{
         TrainError,
         backbone::{Backbone, Keys},
+        ranks::Alone,
         run::{Device, FeatureOrigin, Job},
         store::{Builder, Kept, Precision, Progress, Reading, Recipe, Store},
         weights,
@@ -48,7 +49,7 @@ pub fn build(fixture: &Fixture, kept: Kept, reports: usize) -> Result<bool, Trai
 }
 
 pub fn job<'a>(dataset: &'a Dataset, stop: &'a AtomicBool) -> Job<'a> {
-    Job { dataset, device: Device::Cpu, limits: LIMITS, stop }
+    Job { dataset, device: Device::Cpu, limits: LIMITS, stop, ranks: &Alone }
 }
 
 pub fn f32s(variants: u32) -> Kept {

@@ -17,6 +17,7 @@ use looptrans_ros::{
     perceive::decode::Limits,
     train::{
         TrainError,
+        ranks::Alone,
         run::{Device, Event, Job, Outcome, Plan},
         settings::{Assignment, Settings},
     },
@@ -96,7 +97,7 @@ impl Fixture {
 
     pub fn watched(&self, plan: Plan, steps: usize, watch: &mut dyn FnMut(&Event<'_>)) -> Result<Outcome, TrainError> {
         let (dataset, stop, mut done) = (self.dataset(), AtomicBool::new(false), 0);
-        let job = Job { dataset: &dataset, device: Device::Cpu, limits: LIMITS, stop: &stop };
+        let job = Job { dataset: &dataset, device: Device::Cpu, limits: LIMITS, stop: &stop, ranks: &Alone };
         plan.train(&job, &mut |event| {
             if let Event::Step { .. } = event {
                 done += 1;

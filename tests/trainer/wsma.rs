@@ -19,6 +19,7 @@ use looptrans_ros::{
     train::{
         TrainError,
         backbone::Keys,
+        ranks::Alone,
         run::{Device, Event, FeatureOrigin, Job, Outcome, Plan},
         store::{Builder, Precision, Recipe},
     },
@@ -67,7 +68,7 @@ impl Wsma {
 
     fn build_store(&self, keys: Keys) -> PathBuf {
         let (dataset, stop, out) = (self.fixture.dataset(), AtomicBool::new(false), self.fixture.path("store"));
-        let job = Job { dataset: &dataset, device: Device::Cpu, limits: LIMITS, stop: &stop };
+        let job = Job { dataset: &dataset, device: Device::Cpu, limits: LIMITS, stop: &stop, ranks: &Alone };
         let augmentation = settings(&["system=wsma"]).augmentation;
         let (backbone, variants, precision) = (self.backbone(), 2, Precision::F32);
         let recipe = Recipe { backbone: &backbone, augmentation, variants, precision, keys, out: &out };

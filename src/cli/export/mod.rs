@@ -2,17 +2,18 @@
 
 mod options;
 mod precision;
+mod presence;
 mod report;
 mod seed;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::{
     config::{NodeSettings, Overrides, ProviderChoice},
-    contract::{Bundle, Parity, Precision, PresenceSource, Size},
+    contract::{Bundle, Parity, Precision, Size},
     export::{
         bundle::{self, DEFAULT_HEAT_THRESHOLD, Settings},
         graph::Batch,
@@ -30,6 +31,8 @@ use crate::{
     },
 };
 use precision::PrecisionArguments;
+use presence::PresenceArguments;
+pub(super) use presence::PresenceChoice;
 use report::ExportReport;
 pub(super) use seed::SeedWeights;
 
@@ -46,6 +49,7 @@ pub(super) use seed::SeedWeights;
   looptrans export weights.safetensors --out models/agd20k --presence pixel --force --explain
   looptrans export weights.safetensors --out models/checked --parity 50 --pictures photos
   looptrans export weights.safetensors --out models/fast --precision int8 --calibration photos
+  looptrans export weights.safetensors --out models/honest --calibrate AGD20K/Seen
 
 The weights file is safetensors with the keys of a LoopTrans checkpoint (vit_model.*, aff_proj.*, pixel_dec.*,
 scam.*, aff_fc.*) or of a LOCATE one, as `looptrans convert` writes it, and, under the metadata key \"looptrans\", JSON like
@@ -67,9 +71,8 @@ pub(super) struct Export {
     /// The bundle, a folder that does not exist yet.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// Where presence comes from.
-    #[arg(long, value_enum, default_value_t = PresenceChoice::Scam)]
-    presence: PresenceChoice,
+    #[command(flatten)]
+    presence: PresenceArguments,
     /// The affordances to keep, in this order; all if not given.
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     affordances: Vec<String>,
@@ -120,31 +123,16 @@ pub(super) struct Export {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum PresenceChoice {
-    /// The shared branch's class scores, which the classification loss trains.
-    Scam,
-    /// Theta_pixel's own class scores: no further work per image.
-    Pixel,
-}
-
-impl From<PresenceChoice> for PresenceSource {
-    fn from(choice: PresenceChoice) -> Self {
-        match choice {
-            PresenceChoice::Scam => Self::Scam,
-            PresenceChoice::Pixel => Self::Pixel,
-        }
-    }
-}
-
 impl Export {
     pub(super) fn run(&self) -> anyhow::Result<()> {
-        let settings = self.settings()?;
+        let mut settings = self.settings()?;
         self.precision.check()?;
         // Before the long work.
         bundle::room(&self.out, self.force)?;
+        let presence = self.presence.calibrate(&self.weights, &mut settings, &on_cpu())?;
         let weights = Weights::read(&self.weights, settings.presence)?;
         let mut bundle = bundle::build(&weights, &self.out, &settings)?;
+        bundle.contract.provenance.presence = presence;
         let calibration = self.precision.pictures(bundle.contract.input)?;
         if self.parity > 0 {
             let pictures = self.pictures(self.parity, bundle.contract.input)?;
@@ -179,7 +167,7 @@ impl Export {
             rewrites: options::rewrites(&self.without, &self.with),
             command: command_line(),
             force: self.force,
-            ..Settings::new(&name, self.presence.into())
+            ..Settings::new(&name, self.presence.source()?)
         })
     }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::precision::PrecisionReport;
 use crate::{
-    contract::{Bundle, Drift, ModelContract, Parity, PictureSource},
+    contract::{Bundle, Calibration, Drift, ModelContract, Parity, PictureSource, PresenceQuality, SourceQuality},
     parity::rewrites::Effect,
 };
 
@@ -40,6 +40,9 @@ impl<'a> ExportReport<'a> {
             ("trained", if provenance.trained { "yes" } else { "no" }.to_owned()),
             ("source", provenance.source.clone()),
         ];
+        if let Some(quality) = &provenance.presence {
+            rows.extend(presence_rows(quality));
+        }
         rows.extend(self.precision.rows());
         rows.extend(effect_rows(self.rewrites.as_deref().unwrap_or_default()));
         match &provenance.parity {
@@ -48,6 +51,21 @@ impl<'a> ExportReport<'a> {
         }
         rows
     }
+}
+
+fn presence_rows(quality: &PresenceQuality) -> Vec<(&'static str, String)> {
+    let PresenceQuality { calibration, fitted_on, measured_on, positives, negatives, sources } = quality;
+    let Calibration { temperature, bias } = calibration;
+    let mut rows = vec![
+        ("- calibrated", format!("temperature {temperature:.3}, bias {bias:.3}; fitted on {fitted_on} pictures")),
+        ("- measured", format!("on {measured_on} others: {positives} actions afforded, {negatives} not")),
+    ];
+    for SourceQuality { source, auroc, ece_before, ece_after, .. } in sources {
+        let name = format!("{source:?}").to_lowercase();
+        let ece = format!("expected calibration error {ece_before:.3} before, {ece_after:.3} after");
+        rows.push(("- source", format!("{name}: AUROC {auroc:.3}; {ece}")));
+    }
+    rows
 }
 
 fn effect_rows(effects: &[Effect]) -> Vec<(&'static str, String)> {

@@ -20,7 +20,7 @@ use crate::{
 const AT_ONCE: usize = 16;
 
 /// How a test went.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluation {
     /// Scores by test item (index into [`Dataset::test`]).
     pub items: Vec<(usize, Scores)>,

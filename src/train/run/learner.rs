@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
-use tch::{Device, Tensor, nn::VarStore};
+use tch::{Device, Kind, Tensor, nn::VarStore};
 
 use crate::{
     export::layout::Sizes,
@@ -12,11 +12,13 @@ use crate::{
         backbone::{Backbone, Features},
         concepts::{Concepts, spherical_k_means},
         generator,
-        locate::Locate,
+        locate::{self, Locate},
         locate_parts::{Active, Prototypes, active_patches, k_means, prototypes, random_starts},
-        looptrans::LoopTrans,
+        looptrans::{self, LoopTrans},
         loss_report::System,
         losses,
+        norm::Norm,
+        ranks::{Ranks, joint::Joint},
         settings::{LocateSettings, LoopTransSettings, Settings, TestedMaps},
         tensor::channel_of,
         weights,
@@ -81,8 +83,19 @@ pub(super) struct Batch {
     /// [b]
     pub labels: Tensor,
     pub epoch: u64,
-    /// Place of the first sample in the epoch.
+    /// Place in the epoch of the part's first sample, on whichever rank that is.
     pub place: u64,
+    /// Samples of the part before this rank's.
+    pub before: usize,
+}
+
+/// Normalisation and sums over the ranks of a run; None: one process, which has all samples.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Together<'a> {
+    pub ranks: &'a dyn Ranks,
+    pub joint: &'a Joint<'a>,
+    /// This rank's samples, of those of all ranks.
+    pub share: f64,
 }
 
 /// The terms by name, unweighted, and the weighted sum with its graph.
@@ -187,12 +200,18 @@ impl Learner {
         }
     }
 
-    pub fn losses(&self, batch: &Batch) -> Result<Losses, TrainError> {
+    /// The mean losses of the batch's samples. Of those of all ranks they are the mean with the ranks' shares as weights.
+    pub fn losses(&self, batch: &Batch, together: Option<Together<'_>>) -> Result<Losses, TrainError> {
+        let norm = together.map_or(Norm::Batch, |together| Norm::Joint(together.joint));
         match (&self.own, &self.network) {
             (Own::LoopTrans { settings, parts }, Network::LoopTrans(network, _)) => {
-                self.looptrans((settings, parts), network, batch)
+                let step = network.step_with(&batch.ego, &batch.exo, norm)?;
+                self.looptrans((settings, parts), step, batch)
             }
-            (Own::Locate { settings }, Network::Locate(network)) => self.locate(settings, network, batch),
+            (Own::Locate { settings }, Network::Locate(network)) => {
+                let step = network.step_with(&batch.ego, &batch.exo, norm)?;
+                self.locate(settings, &step, batch, together)
+            }
             (Own::Wsma { weights }, Network::Wsma(network)) => {
                 let step = network.step(&(&batch.ego).into(), &(&batch.exo).into(), &batch.labels)?;
                 let terms = losses::wsma::terms(&step, &batch.labels)?;
@@ -209,13 +228,12 @@ impl Learner {
     fn looptrans(
         &self,
         (settings, parts): (&LoopTransSettings, &Parts),
-        network: &LoopTrans,
+        mut step: looptrans::Step,
         batch: &Batch,
     ) -> Result<Losses, TrainError> {
         let Batch { ego, exo, labels, .. } = batch;
         let saliency = settings.options.saliency.of(ego);
         let similarity = parts.similarity(ego, &saliency)?;
-        let mut step = network.step(ego, exo)?;
         let ablation = settings.ablation;
         if !ablation.shared_cam {
             step.ego_logits = crate::train::classifier::logits(&step.pixel_maps);
@@ -240,21 +258,26 @@ impl Learner {
         Ok(Losses::new(terms.named(), terms.total(&weights)))
     }
 
-    fn locate(&self, settings: &LocateSettings, network: &Locate, batch: &Batch) -> Result<Losses, TrainError> {
-        let Batch { ego, exo, labels, epoch, .. } = batch;
-        let step = network.step(ego, exo)?;
-        let prototypes = if *epoch >= settings.proto_from_epoch { Some(self.prototypes(&step, batch)?) } else { None };
-        let inputs = losses::locate::Inputs {
-            step: &step,
-            ego_descriptors: &ego.descriptors,
-            prototypes: prototypes.as_ref(),
-            labels,
-        };
-        let terms = losses::locate::terms(&inputs)?;
+    fn locate(
+        &self,
+        settings: &LocateSettings,
+        step: &locate::Step,
+        batch: &Batch,
+        together: Option<Together<'_>>,
+    ) -> Result<Losses, TrainError> {
+        let Batch { ego, labels, epoch, .. } = batch;
+        let prototypes = if *epoch >= settings.proto_from_epoch { Some(self.prototypes(step, batch)?) } else { None };
+        let inputs =
+            losses::locate::Inputs { step, ego_descriptors: &ego.descriptors, prototypes: prototypes.as_ref(), labels };
+        let mut terms = losses::locate::terms(&inputs)?;
+        if let (Some(together), Some(prototypes)) = (together, &prototypes) {
+            let weight = together.weight_of(prototypes.found.sum(None::<Kind>).double_value(&[]));
+            terms.proto = terms.proto.g_mul_scalar(weight);
+        }
         Ok(Losses::new(terms.named(), terms.total(&settings.weights)))
     }
 
-    fn prototypes(&self, step: &crate::train::locate::Step, batch: &Batch) -> Result<Prototypes, TrainError> {
+    fn prototypes(&self, step: &locate::Step, batch: &Batch) -> Result<Prototypes, TrainError> {
         let active = active_patches(&step.exo_maps, &batch.exo.descriptors, &batch.labels)?;
         let starts = random_starts(&active, &self.draws(&active, batch))?;
         let centres = k_means(&active, &starts)?;
@@ -270,8 +293,29 @@ impl Learner {
         }
         let mut generator = ChaCha8Rng::from_seed(key);
         let sides = active.rows.size();
-        let values: Vec<f32> = (0..sides[0] * sides[1]).map(|_| generator.random()).collect();
+        let mut values: Vec<f32> =
+            (0..(batch.before as i64 + sides[0]) * sides[1]).map(|_| generator.random()).collect();
+        // Those of the samples before go to other ranks.
+        values.drain(..batch.before * sides[1] as usize);
         Tensor::from_slice(&values).reshape(&sides[..2]).to_device(active.rows.device())
+    }
+}
+
+impl Together<'_> {
+    /// Over the samples of all ranks, of what is a mean over those of each.
+    pub fn mean(&self, values: &[f64]) -> Vec<f64> {
+        // A rank without samples has no say, not even a NaN.
+        let weighted = values.iter().map(|value| if self.share > 0.0 { self.share * value } else { 0.0 });
+        let all = self.ranks.gather(&weighted.collect::<Vec<f64>>());
+        (0..values.len()).map(|term| all.iter().skip(term).step_by(values.len()).sum()).collect()
+    }
+
+    /// What makes the mean over `counted` of this rank's samples, weighted with its share, its part of the mean over the
+    /// counted samples of all ranks.
+    fn weight_of(&self, counted: f64) -> f64 {
+        let counted = if self.share > 0.0 { counted } else { 0.0 };
+        let all: f64 = self.ranks.gather(&[counted]).iter().sum();
+        if counted > 0.0 { counted / all / self.share } else { 0.0 }
     }
 }
 

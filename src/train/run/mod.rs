@@ -13,6 +13,7 @@
 
 pub(super) mod backbone_file;
 mod checkpoint;
+mod checks;
 mod evaluate;
 mod events;
 mod history;
@@ -31,7 +32,6 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use sha2::{Digest, Sha256};
 pub use tch::Device;
 
 pub use checkpoint::State;
@@ -39,6 +39,7 @@ pub use evaluate::{Evaluation, Test, evaluate};
 pub use learner::Network;
 
 pub(super) use backbone_file::{PREFIX, backbone_of};
+pub(super) use checks::{check_device, fingerprint};
 pub(super) use tensor_file::io_error;
 pub(super) use trained::{Tests, Trained};
 
@@ -47,6 +48,7 @@ use super::{
     features::{FeatureSource, Live, LiveParts},
     loss_report::System,
     optimizer::Optimizer,
+    ranks::Ranks,
     settings::Settings,
     store::{Kept, Reading, Store},
 };
@@ -57,6 +59,7 @@ use crate::{
 };
 use backbone_file::BackboneFile;
 use checkpoint::{Checkpoint, Origin};
+use checks::{check_data, check_ranks};
 use learner::Learner;
 use trainer::Trainer;
 
@@ -114,6 +117,8 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Set to end the run after the step it is in, with a checkpoint.
     pub stop: &'a AtomicBool,
+    /// The processes that train together, each of them with this same job and plan; [`super::ranks::Alone`]: this one.
+    pub ranks: &'a dyn Ranks,
 }
 
 /// What happens in a run, for those who watch it.
@@ -207,7 +212,8 @@ impl Plan {
         &self.settings
     }
 
-    /// Trains to the end, or until `job.stop` is set.
+    /// Trains to the end, or until `job.stop` is set. With several ranks, rank 0 writes all files and tests; the losses
+    /// are those of one process, but for the order of sums in floating point.
     ///
     /// # Errors
     /// Files or pictures that can't be used; a loss that is no number. The checkpoint in the folder is then the last good
@@ -216,7 +222,12 @@ impl Plan {
         let Self { settings, out, start, origin } = self;
         check_device(job.device)?;
         check_data(job.dataset, &settings)?;
-        tensor_file::remove_unfinished(&out)?;
+        let resumed = matches!(start, Start::Resume(_));
+        // Waits for all, before rank 0 writes what the others look for.
+        check_ranks(job, (&settings, resumed))?;
+        if job.ranks.leads() {
+            tensor_file::remove_unfinished(&out)?;
+        }
         if settings.threads > 0 {
             tch::set_num_threads(settings.threads as i32);
         }
@@ -334,45 +345,4 @@ fn features<'a>(
             Ok((Box::new(store), Some(kept)))
         }
     }
-}
-
-pub(super) fn check_device(device: Device) -> Result<(), TrainError> {
-    let Device::Cuda(index) = device else { return Ok(()) };
-    let count = tch::Cuda::device_count();
-    if tch::Cuda::is_available() && (index as i64) < count {
-        return Ok(());
-    }
-    let found = format!("{count} GPUs that this libtorch can use");
-    Err(TrainError::Values { what: "device", expected: format!("cpu, or CUDA's GPU {index}"), found })
-}
-
-fn check_data(dataset: &Dataset, settings: &Settings) -> Result<(), TrainError> {
-    if dataset.samples() == 0 {
-        let folder = dataset.folder.clone();
-        return Err(crate::data::DataError::Nothing { folder, what: "exocentric pictures to train on" }.into());
-    }
-    if settings.epochs > u64::from(u32::MAX) {
-        let (expected, found) = (format!("at most {}", u32::MAX), settings.epochs.to_string());
-        return Err(TrainError::Values { what: "epochs", expected, found });
-    }
-    Ok(())
-}
-
-/// SHA-256 of the dataset's lists, its own folder aside: the same pictures in the same order.
-pub(super) fn fingerprint(dataset: &Dataset) -> String {
-    let mut hash = Sha256::new();
-    let mut add = |text: &str| {
-        hash.update(text.len().to_le_bytes());
-        hash.update(text);
-    };
-    let relative = |path: &Path| path.strip_prefix(&dataset.folder).unwrap_or(path).to_string_lossy().into_owned();
-    dataset.affordances.iter().for_each(|name| add(name));
-    for folder in &dataset.train {
-        add(&format!("{} {} {}", folder.label, folder.exo.len(), folder.ego.len()));
-        folder.exo.iter().chain(&folder.ego).for_each(|path| add(&relative(path)));
-    }
-    for item in &dataset.test {
-        add(&format!("{} {}", item.label, relative(&item.picture)));
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,13 +9,18 @@ use super::{
     checkpoint::{write_checkpoint, write_weights},
     evaluate::{Evaluation, Test, evaluate},
     history::{At, History},
-    learner::{Batch, Learner, Losses},
+    learner::{Batch, Learner, Losses, Together},
     report,
 };
 use crate::{
     data::sampling::{EXO_PER_SAMPLE, ExoRule, Sample, Sampler, Variants},
     train::{
-        TrainError, backbone::Features, features::FeatureSource, loss_report::System, optimizer::Optimizer,
+        TrainError,
+        backbone::Features,
+        features::FeatureSource,
+        loss_report::System,
+        optimizer::Optimizer,
+        ranks::joint::{Joint, added, summed},
         settings::Settings,
     },
 };
@@ -47,8 +52,10 @@ impl Trainer<'_, '_> {
     /// True: to the end; false: stopped on the way. Both leave a checkpoint.
     pub fn run(&mut self) -> Result<bool, TrainError> {
         let terms = terms(&self.state.settings);
+        let leads = self.job.ranks.leads();
         let steps = self.job.dataset.samples().div_ceil(self.state.settings.batch) as u64;
-        let mut history = History::open(self.out, terms, self.done(), steps)?;
+        let history = leads.then(|| History::open(self.out, terms, self.done(), steps));
+        let mut history = history.transpose()?;
         // At once: a folder that can't be written to is not found out after hours.
         self.save()?;
         let dataset = self.job.dataset;
@@ -74,12 +81,15 @@ impl Trainer<'_, '_> {
                 return self.save().map(|()| false);
             }
         }
-        write_weights(&self.out.join(WEIGHTS), self.learner, &self.state)?;
+        if leads {
+            write_weights(&self.out.join(WEIGHTS), self.learner, &self.state)?;
+        }
         Ok(true)
     }
 
+    /// Asked for on any rank: all end after the same step.
     fn stopped(&self) -> bool {
-        self.job.stop.load(Ordering::Relaxed)
+        self.job.ranks.any(self.job.stop.load(Ordering::Relaxed))
     }
 
     /// What is done, as lines of the history count it.
@@ -88,10 +98,19 @@ impl Trainer<'_, '_> {
     }
 
     fn save(&self) -> Result<(), TrainError> {
+        if !self.job.ranks.leads() {
+            return Ok(());
+        }
         write_checkpoint(&self.out.join(LAST), self.learner, &self.optimizer, &self.state)
     }
 
-    fn step(&mut self, samples: &[Sample], place: u64, steps: u64, history: &mut History) -> Result<(), TrainError> {
+    fn step(
+        &mut self,
+        samples: &[Sample],
+        place: u64,
+        steps: u64,
+        history: &mut Option<History>,
+    ) -> Result<(), TrainError> {
         let Computed { named, total, gradients } = self.compute(samples, place)?;
         if let Some(name) = self.optimizer.not_finite(&gradients) {
             return Err(self.not_finite(format!("the gradient of {name}"), f64::NAN));
@@ -100,7 +119,9 @@ impl Trainer<'_, '_> {
         self.optimizer.step(&gradients, lr);
         self.state.step += 1;
         let at = self.done();
-        history.step(at, lr, &named, total)?;
+        if let Some(history) = history {
+            history.step(at, lr, &named, total)?;
+        }
         let of = (self.state.settings.epochs, steps);
         (self.watch)(&Event::Step { at: (at.epoch, at.step), of, losses: &named, total });
         Ok(())
@@ -112,19 +133,46 @@ impl Trainer<'_, '_> {
         let mut computed = Computed::default();
         for (index, part_samples) in samples.chunks(part).enumerate() {
             let share = part_samples.len() as f64 / samples.len() as f64;
-            let batch = self.batch(part_samples, place + (index * part) as u64)?;
-            let Losses { named, total } = self.learner.losses(&batch)?;
-            let value = total.double_value(&[]);
-            let terms = named.iter().copied().chain([("the total loss", value)]);
+            let part = self.part(part_samples, share, place + (index * part) as u64)?;
+            let terms = part.named.iter().copied().chain([("the total loss", part.total)]);
             if let Some((name, value)) = terms.into_iter().find(|(_, value)| !value.is_finite()) {
                 return Err(self.not_finite(name.to_owned(), value));
             }
-            computed.add(share, &named, value, self.optimizer.gradients(&(total * share)));
+            computed.add(share, part);
         }
+        computed.gradients = summed(self.job.ranks, &computed.gradients);
         Ok(computed)
     }
 
-    fn batch(&mut self, samples: &[Sample], place: u64) -> Result<Batch, TrainError> {
+    /// Of a part's samples: their mean losses, and the gradients of these losses times `share`, the part's share of the
+    /// step. The ranks divide the samples among them; the gradients are this rank's summand of the whole.
+    fn part(&mut self, samples: &[Sample], share: f64, place: u64) -> Result<Computed, TrainError> {
+        let ranks = self.job.ranks;
+        if ranks.size() == 1 {
+            let Losses { named, total } = self.learner.losses(&self.batch(samples, (place, 0))?, None)?;
+            let value = total.double_value(&[]);
+            return Ok(Computed { named, total: value, gradients: self.optimizer.gradients(&(total * share)) });
+        }
+        let own = ranks.slice(samples.len());
+        let own_share = own.len() as f64 / samples.len() as f64;
+        let joint = Joint::new(ranks, !own.is_empty());
+        // A rank without samples goes along with one that counts nothing.
+        let own = if own.is_empty() { 0..1 } else { own };
+        let batch = self.batch(&samples[own.clone()], (place, own.start))?;
+        let together = Together { ranks, joint: &joint, share: own_share };
+        let Losses { named, total } = self.learner.losses(&batch, Some(together))?;
+        let (names, mut values): (Vec<_>, Vec<_>) = named.into_iter().unzip();
+        values.push(total.double_value(&[]));
+        let means = together.mean(&values);
+        Ok(Computed {
+            total: means[names.len()],
+            named: names.into_iter().zip(means).collect(),
+            gradients: joint.gradients(&(total * (own_share * share)), &self.optimizer.values()),
+        })
+    }
+
+    /// `place`: of the part in the epoch, and of these samples in the part.
+    fn batch(&mut self, samples: &[Sample], (place, before): (u64, usize)) -> Result<Batch, TrainError> {
         let ego = samples.iter().map(|sample| sample.ego);
         let draws: Vec<_> = ego.chain(samples.iter().flat_map(|sample| sample.exo)).collect();
         let features = self.source.train(&draws)?;
@@ -141,26 +189,30 @@ impl Trainer<'_, '_> {
             labels: Tensor::from_slice(&labels).to_device(self.job.device),
             epoch: self.state.epoch,
             place,
+            before,
         })
     }
 
     /// Tests and goes to the next epoch; false if it was stopped before the test was done.
-    fn finish_epoch(&mut self, history: &mut History) -> Result<bool, TrainError> {
-        let evaluation = match self.test()? {
-            Some(evaluation) => evaluation,
-            None if self.stopped() => return Ok(false),
-            None => Evaluation { items: Vec::new(), skipped: Vec::new() },
-        };
+    fn finish_epoch(&mut self, history: &mut Option<History>) -> Result<bool, TrainError> {
+        let evaluation = self.test()?;
+        if self.job.ranks.any(evaluation.is_none()) {
+            return Ok(false);
+        }
+        let evaluation = evaluation.unwrap_or_default();
         let mean = evaluation.mean();
         let Job { dataset, limits, .. } = *self.job;
         let mut test = Test { network: &self.learner.network, source: &mut *self.source, dataset, limits };
         let views = report::views(&evaluation, &mut test)?;
-        if let Some(mean) = &mean {
+        if let (Some(mean), Some(history)) = (&mean, history) {
             history.test(self.done(), mean, &views)?;
         }
         self.state.scores.push(mean);
         let epoch = self.state.epoch;
         (self.state.epoch, self.state.step) = (epoch + 1, 0);
+        if !self.job.ranks.leads() {
+            return Ok(true);
+        }
         let best = mean.is_some() && self.state.best().is_some_and(|(best, _)| best as u64 == epoch);
         if best {
             write_weights(&self.out.join(BEST), self.learner, &self.state)?;
@@ -173,11 +225,12 @@ impl Trainer<'_, '_> {
         Ok(true)
     }
 
+    /// By rank 0, while the others wait. None: stopped on the way.
     fn test(&mut self) -> Result<Option<Evaluation>, TrainError> {
-        let Job { dataset, limits, stop, .. } = *self.job;
+        let Job { dataset, limits, stop, ranks, .. } = *self.job;
         let of = dataset.test.len();
-        if of == 0 {
-            return Ok(None);
+        if of == 0 || !ranks.leads() {
+            return Ok(Some(Evaluation::default()));
         }
         let watch = &mut *self.watch;
         let mut test = Test { network: &self.learner.network, source: &mut *self.source, dataset, limits };
@@ -191,8 +244,9 @@ impl Trainer<'_, '_> {
 }
 
 impl Computed {
-    /// One part's terms, total and gradients, of so large a share of the samples; the gradients have it in them.
-    fn add(&mut self, share: f64, named: &[(&'static str, f64)], total: f64, gradients: Vec<Tensor>) {
+    /// One part's, of so large a share of the samples.
+    fn add(&mut self, share: f64, part: Self) {
+        let Self { named, total, gradients } = part;
         if self.named.is_empty() {
             self.named = named.iter().map(|(name, _)| (*name, 0.0)).collect();
             self.gradients = gradients;
@@ -200,7 +254,7 @@ impl Computed {
             self.gradients = self.gradients.iter().zip(&gradients).map(|(a, b)| added(a, b)).collect();
         }
         self.total += share * total;
-        self.named.iter_mut().zip(named).for_each(|((_, sum), (_, value))| *sum += share * value);
+        self.named.iter_mut().zip(&named).for_each(|((_, sum), (_, value))| *sum += share * value);
     }
 }
 
@@ -210,14 +264,5 @@ fn terms(settings: &Settings) -> &'static [&'static str] {
         System::LoopTrans => &["ego_cls", "exo_cls", "mse", "dice", "corr", "dill", "con"],
         System::Locate => &["ego_cls", "exo_cls", "proto", "con"],
         System::Wsma => &["ego_cls", "exo_cls", "d", "lrela", "clip"],
-    }
-}
-
-/// A gradient that does not exist counts as none.
-fn added(a: &Tensor, b: &Tensor) -> Tensor {
-    match (a.defined(), b.defined()) {
-        (true, true) => a + b,
-        (true, false) => a.shallow_clone(),
-        _ => b.shallow_clone(),
     }
 }

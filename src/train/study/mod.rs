@@ -33,6 +33,7 @@ pub use table::{Row, SetTable, Statistic, Table};
 
 use super::{
     TrainError,
+    ranks::Alone,
     run::{self, Device, FeatureOrigin, Job, LAST, Plan, Tests, Trained, io_error},
     settings::Settings,
     store::{Builder, Kept, Progress, Recipe, Volume},
@@ -180,7 +181,7 @@ impl<'a> Study<'a> {
         let Kept { variants, precision } = kept;
         let recipe = Recipe { backbone, augmentation, variants, precision, keys: system.keys(), out: &store };
         let Host { device, limits, stop } = host;
-        let job = Job { dataset: &sets.all, device, limits, stop };
+        let job = Job { dataset: &sets.all, device, limits, stop, ranks: &Alone };
         let builder = Builder::new(recipe, job)?;
         watch(Event::StoreSize(builder.volume()));
         if !builder.run(&mut |progress| watch(Event::Store(progress)))? {
@@ -205,7 +206,7 @@ impl<'a> Study<'a> {
 
     fn job<'s>(&'s self, dataset: &'s Dataset) -> Job<'s> {
         let Host { device, limits, stop } = self.host;
-        Job { dataset, device, limits, stop }
+        Job { dataset, device, limits, stop, ranks: &Alone }
     }
 
     fn stopped(&self) -> bool {

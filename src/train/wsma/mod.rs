@@ -33,7 +33,7 @@ use self::{
 use super::{
     TrainError,
     backbone::{Backbone, Features, Grid},
-    norm::{BatchNorm, linear, uniform},
+    norm::{BatchNorm, Norm, linear, uniform},
     shape::{ANY, expect, expect_labels},
     tensor::{min_max, unit},
 };
@@ -206,11 +206,11 @@ impl Wsma {
             return Err(TrainError::Input { what: "exocentric images", expected, found: exo.descriptors.size() });
         }
         let exo_features = self.transfer.forward(&self.adapted(exo), samples);
-        let exo_features = self.exo_branch.forward(&exo_features, true);
+        let exo_features = self.exo_branch.forward(&exo_features, Norm::Batch);
         let exo_features = exo_features.unflatten(0, [samples, pictures / samples].as_slice());
 
         let text = self.texts();
-        let (ego_features, pooled) = self.ego_features(ego, &text, labels, true);
+        let (ego_features, pooled) = self.ego_features(ego, &text, labels, Norm::Batch);
         let text_logits = unit(&pooled.picture, -1).matmul(&text.tr()) * self.logit_scale.exp();
         Ok(Step {
             exo_logits: self.classifier.forward(&spatial_mean(&exo_features)),
@@ -238,7 +238,7 @@ impl Wsma {
         self.checked(ego, labels)?;
         let shared = self.text.sizes().1;
         expect("texts", texts, &[self.actions, shared], "[C, shared]")?;
-        let (features, pooled) = self.ego_features(ego, texts, labels, false);
+        let (features, pooled) = self.ego_features(ego, texts, labels, Norm::Running);
         let weights = self.classifier.ws.index_select(0, labels).unsqueeze(-1).unsqueeze(-1);
         let map = (features * weights).mean_dim(1, false, None::<Kind>);
         let spread = doubly_stochastic(&pooled.attention).matmul(&map.flatten(1, 2).unsqueeze(-1));
@@ -283,7 +283,7 @@ impl Wsma {
         view.grid.map_of(&self.fc2.forward(&hidden))
     }
 
-    fn ego_features(&self, ego: &DeepFeatures, text: &Tensor, labels: &Tensor, train: bool) -> (Tensor, Pooled) {
+    fn ego_features(&self, ego: &DeepFeatures, text: &Tensor, labels: &Tensor, norm: Norm<'_>) -> (Tensor, Pooled) {
         let features = self.adapted(ego);
         let pooled = self.pool.forward(&features);
         let axis = match self.patch_norm {
@@ -295,7 +295,7 @@ impl Wsma {
         let likeness = unit(&pooled.patches, axis).matmul(&own_text).squeeze_dim(-1);
         let gate = unit(&likeness, -1).sigmoid().reshape([-1, 1, ego.grid.rows, ego.grid.columns]);
         let fused = features * (gate + 1.0);
-        (self.ego_branch.forward(&fused, train), pooled)
+        (self.ego_branch.forward(&fused, norm), pooled)
     }
 }
 
@@ -313,8 +313,8 @@ impl Branch {
         Self { conv: nn::conv2d(path / 0, dim, dim, 3, config), norm: BatchNorm::new(&(path / 1), dim) }
     }
 
-    fn forward(&self, features: &Tensor, train: bool) -> Tensor {
-        self.norm.forward(&self.conv.forward(features), train).relu()
+    fn forward(&self, features: &Tensor, norm: Norm<'_>) -> Tensor {
+        self.norm.forward(&self.conv.forward(features), norm).relu()
     }
 }
 

@@ -6,7 +6,10 @@ use tch::{
     nn::{self, Init, Module},
 };
 
-use super::super::{norm::BatchNorm, tensor::unit};
+use super::super::{
+    norm::{BatchNorm, Norm},
+    tensor::unit,
+};
 
 /// Channels of the factorised maps.
 const WIDTH: i64 = 512;
@@ -79,7 +82,7 @@ impl Transfer {
 
         let common = common.reshape([samples, WIDTH, pictures / samples, h * w]).transpose(1, 2);
         let back = self.upper.forward(&common.reshape([pictures, WIDTH, h, w]));
-        (self.norm.forward(&back, true) + features).relu()
+        (self.norm.forward(&back, Norm::Batch) + features).relu()
     }
 
     /// V [b, 512, L] -> bases B [b, 512, R], coefficients [b, L, R], with V near B C^T.

@@ -1,0 +1,165 @@
+//! How far presence can be trusted: on labelled pictures, does it tell those that afford an action from those that do not
+//! (AUROC), and is it a probability (expected calibration error)? And the calibration that makes it one.
+//!
+//! A picture in the folder of an object affords the actions that the object is filed under anywhere in the dataset; the
+//! other actions are negatives. Every second picture of each object is fitted on, the others are measured on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use super::ParityError;
+use crate::{
+    contract::{Calibration, PresenceQuality, PresenceSource, SourceQuality},
+    data::Dataset,
+    export::{
+        bundle::{self, Settings},
+        graph::Batch,
+        weights::Weights,
+    },
+    metrics::presence::{Judged, auroc, ece, fit},
+    perceive::{
+        decode::Limits,
+        infer::{InferSettings, Model},
+        picture,
+        preprocess::Preprocessor,
+    },
+};
+
+/// Presence is told in f32 between 0 and 1, which holds log odds up to 16: for measuring they are divided by this.
+const MEASURING: Calibration = Calibration { temperature: 16.0, bias: 0.0 };
+
+/// Pictures and what they afford.
+#[derive(Debug)]
+pub struct Labelled {
+    pictures: Vec<(PathBuf, BTreeSet<String>)>,
+    /// What the dataset can judge.
+    actions: BTreeSet<String>,
+    /// For messages.
+    folder: PathBuf,
+}
+
+/// What is measured, and with what.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// The weights file.
+    pub weights_file: &'a Path,
+    /// What is to be exported of it.
+    pub settings: &'a Settings,
+    /// ONNX Runtime's.
+    pub infer: &'a InferSettings,
+    /// Larger pictures are refused.
+    pub limits: Limits,
+}
+
+impl Labelled {
+    /// The test pictures of a dataset, each file name of an object once: one picture may lie under several actions.
+    pub fn of(dataset: &Dataset) -> Self {
+        let mut affords: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        let trained = dataset.train.iter().map(|folder| (folder.object.as_str(), folder.label));
+        let tested = dataset.test.iter().map(|item| (item.object.as_str(), item.label));
+        for (object, label) in trained.chain(tested) {
+            affords.entry(object).or_default().insert(dataset.affordances[label].clone());
+        }
+        let mut pictures = BTreeMap::new();
+        for item in &dataset.test {
+            pictures.entry((item.object.as_str(), item.picture.file_name())).or_insert(&item.picture);
+        }
+        let with_actions = pictures.into_iter().map(|((object, _), path)| (path.clone(), affords[object].clone()));
+        Self {
+            pictures: with_actions.collect(),
+            actions: dataset.affordances.iter().cloned().collect(),
+            folder: dataset.folder.clone(),
+        }
+    }
+
+    /// Pictures.
+    pub fn len(&self) -> usize {
+        self.pictures.len()
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.pictures.is_empty()
+    }
+}
+
+/// Measures `sources`, fits each one's calibration, and chooses the one with the higher AUROC on the pictures that were
+/// fitted on. The quality's own calibration is that source's.
+///
+/// # Errors
+/// Too few pictures of either kind; a picture, the weights file or ONNX Runtime can't be used.
+pub fn calibrate(
+    subject: &Subject<'_>,
+    labelled: &Labelled,
+    sources: &[PresenceSource],
+    progress: &mut dyn FnMut(),
+) -> Result<(PresenceSource, PresenceQuality), ParityError> {
+    let too_few = || ParityError::TooFewLabelled { path: labelled.folder.clone() };
+    let mut best: Option<(f64, SourceQuality)> = None;
+    let (mut all, mut counts) = (Vec::new(), [0; 2]);
+    for &source in sources {
+        let [fitted, measured] = judge(subject, labelled, source, progress)?;
+        let calibration = fit(&fitted).ok_or_else(too_few)?;
+        let rank = auroc(&fitted).ok_or_else(too_few)?;
+        let quality = SourceQuality {
+            source,
+            auroc: auroc(&measured).ok_or_else(too_few)?,
+            ece_before: ece(&measured, Calibration::NONE).ok_or_else(too_few)?,
+            ece_after: ece(&measured, calibration).ok_or_else(too_few)?,
+            calibration,
+        };
+        let positives = measured.iter().filter(|one| one.positive).count();
+        counts = [positives as u32, (measured.len() - positives) as u32];
+        if best.is_none_or(|(before, _)| rank > before) {
+            best = Some((rank, quality));
+        }
+        all.push(quality);
+    }
+    let (_, chosen) = best.ok_or_else(too_few)?;
+    let measured_on = (labelled.pictures.len() / 2) as u32;
+    let quality = PresenceQuality {
+        calibration: chosen.calibration,
+        fitted_on: labelled.pictures.len() as u32 - measured_on,
+        measured_on,
+        positives: counts[0],
+        negatives: counts[1],
+        sources: all,
+    };
+    Ok((chosen.source, quality))
+}
+
+/// Every judged pair of the pictures to fit on, and of those to measure on.
+fn judge(
+    subject: &Subject<'_>,
+    labelled: &Labelled,
+    source: PresenceSource,
+    progress: &mut dyn FnMut(),
+) -> Result<[Vec<Judged>; 2], ParityError> {
+    let Subject { weights_file, settings, infer, limits } = *subject;
+    let weights = Weights::read(weights_file, source)?;
+    let settings = Settings { presence: source, calibration: MEASURING, batch: Batch::One, ..settings.clone() };
+    let bundle = bundle::build(&weights, Path::new("the graph to measure presence with"), &settings)?;
+    let mut model = Model::load(&bundle, infer)?;
+    let mut preprocessor = Preprocessor::new(bundle.contract.input);
+    let mut halves = [Vec::new(), Vec::new()];
+    for (index, (path, affords)) in labelled.pictures.iter().enumerate() {
+        let pixels = picture::load_for(path, &limits, &mut preprocessor)?;
+        let answer = model.run(&pixels)?;
+        let known = bundle.contract.actions.iter().zip(answer.presence);
+        let known = known.filter(|(action, _)| labelled.actions.contains(*action));
+        halves[index % 2].extend(
+            known.map(|(action, presence)| Judged { logit: logit(*presence), positive: affords.contains(action) }),
+        );
+        progress();
+    }
+    Ok(halves)
+}
+
+/// The log odds that a presence of the graph for measuring stands for; finite.
+fn logit(presence: f32) -> f64 {
+    const LEAST: f64 = 1e-7;
+    let presence = f64::from(presence).clamp(LEAST, 1.0 - LEAST);
+    MEASURING.temperature * (presence / (1.0 - presence)).ln()
+}
