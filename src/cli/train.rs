@@ -68,7 +68,7 @@ pub(super) struct Train {
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Go on with the run in --out, by the settings it has.
-    #[arg(long, conflicts_with_all = ["settings", "set", "backbone", "batch", "seed", "lr", "clusters", "clip", "split", "affordances"])]
+    #[arg(long, conflicts_with_all = ["settings", "set", "backbone", "batch", "seed", "lr", "clusters", "reference_quirks", "clip", "split", "affordances"])]
     resume: bool,
     /// The settings, YAML as in config/train [default: LoopTrans as published].
     #[arg(long, value_name = "FILE")]
@@ -94,6 +94,10 @@ pub(super) struct Train {
     /// Where LoopTrans' parts come from: a file with concept clusters, in-backbone, or k-means.
     #[arg(long, value_name = "FILE|in-backbone|k-means")]
     clusters: Option<String>,
+    /// LoopTrans with what its published code does by mistake: a part that no patch belongs to is taken for the background.
+    /// All else that the published code does differently from the paper is so by default.
+    #[arg(long)]
+    reference_quirks: bool,
     /// CLIP's text encoder for WSMA: safetensors, as `looptrans convert` makes them of OpenAI's RN50.pt (or a ViT's).
     #[arg(long, value_name = "FILE")]
     clip: Option<String>,
@@ -187,6 +191,7 @@ impl Train {
             ("seed", self.seed.map(|value| value.to_string())),
             ("optimizer.lr", self.lr.map(|value| value.to_string())),
             ("looptrans.clusters", self.clusters.as_deref().map(yaml_text)),
+            ("looptrans.options.empty_part", self.reference_quirks.then(|| "official_nan".to_owned())),
             ("wsma.clip", self.clip.as_deref().map(yaml_text)),
             ("data.split", self.split.as_deref().map(yaml_text)),
             ("data.affordances", self.affordances.as_deref().map(yaml_text)),
@@ -357,5 +362,31 @@ pub(super) fn device(text: &str) -> Result<Device, String> {
         None if text == "cuda" => Ok(Device::Cuda(0)),
         Some(("cuda", index)) => number(index).map(Device::Cuda),
         _ => Err("expected cpu, cuda or cuda:NUMBER".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::train::losses::pixel::EmptyPart;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        train: Train,
+    }
+
+    #[test]
+    fn quirks_are_the_published_code_s_when_asked_for() {
+        let empty_part = |more: &[&str]| {
+            let words = ["looptrans", "data", "--out", "run", "--backbone", "dino.safetensors"].iter().chain(more);
+            let Line { train } = Line::try_parse_from(words).unwrap();
+            let settings = read_settings(None, &train.assignments()).unwrap();
+            settings.looptrans.unwrap().options.empty_part
+        };
+        assert_eq!(empty_part(&[]), EmptyPart::Skip);
+        assert_eq!(empty_part(&["--reference-quirks"]), EmptyPart::OfficialNan);
     }
 }
