@@ -8,16 +8,18 @@ use r2r::{
 };
 
 use super::{
-    bulk::{self, HeatmapsHead, Picture},
     camera_info,
     depth::{self, DepthMessage},
-    image_message::Header,
     qos, regions,
     spin::Works,
 };
 use crate::{
     config::NodeSettings,
     contract::Size,
+    message::{
+        bulk::{self, HeatmapsHead, Picture},
+        image::Header,
+    },
     perceive::{
         Frame, Stamp,
         pipeline::{Perception, Wanted},

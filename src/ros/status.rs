@@ -10,13 +10,15 @@ use r2r::{
 
 use super::{
     NodeError,
-    image_message::Header,
     managed::{ModelFacts, Workplace},
     publish, qos, regions,
     spin::Works,
-    text::{MAX_LOG_BYTES, clean_prefix},
 };
 use crate::{
+    message::{
+        image::Header,
+        text::{MAX_LOG_BYTES, clean_prefix},
+    },
     perceive::Stamp,
     robot::{FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch, lifecycle::State},
 };
