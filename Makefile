@@ -2,8 +2,9 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-peer test-node test-train setup setup-train setup-distributed clean
+.PHONY: help demo test lint bench bench-peer soak test-node test-train setup setup-train setup-distributed clean
 
+MINUTES ?= 10
 ENV := source scripts/env.sh &&
 TRAIN_ENV := source scripts/env-train.sh &&
 
@@ -32,6 +33,9 @@ lint: setup setup-train setup-distributed ## Check format and clippy, warnings d
 
 bench: setup ## Measure the time of each stage
 	$(ENV) bash scripts/bench.sh
+
+soak: setup ## Run the node for MINUTES=10 under everything that happens to it on a robot; results in out/soak
+	$(ENV) MINUTES=$(MINUTES) bash scripts/soak.sh
 
 bench-peer: setup ## Measure the node beside one in Python: latency, throughput, age, CPU, memory
 	@bash scripts/setup.sh peer
