@@ -1,9 +1,6 @@
 //! The robot's node: `affordance_node --ros-args -r image:=/camera/image --params-file FILE`.
 
-use std::{
-    io::{Write, stderr, stdout},
-    process::ExitCode,
-};
+use std::io::{Write, stderr, stdout};
 
 use clap::Parser;
 use looptrans_ros::{
@@ -22,16 +19,20 @@ struct Cli {
     print_config: bool,
 }
 
-fn main() -> ExitCode {
-    match start() {
-        Ok(()) => ExitCode::SUCCESS,
+fn main() {
+    let code = match start() {
+        Ok(()) => 0,
         Err(error) => {
             let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
             // A closed stderr must not turn into a panic.
             let _ = writeln!(stderr(), "{NODE_NAME}: {line}");
-            ExitCode::FAILURE
+            1
         }
-    }
+    };
+    let _ = stdout().flush();
+    // Without C++'s destructors of static objects: a model that is being loaded at this moment still works with them, which
+    // has ended in SIGSEGV. Whatever is ours was let go by `start`.
+    signal_hook::low_level::exit(code)
 }
 
 fn start() -> anyhow::Result<()> {

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! ros-spin thread:   r2r node -> intakes, requests; creates and drops topics when called
-//! main:              signals; transitions, one at a time; status and silence, by the clock
-//! tokio:             requests that only ask or set parameters
+//! main:              signals; transitions, one at a time; status and silence, by the clock; on the same tokio runtime,
+//!                    requests that only ask or set parameters
 //! model-load thread: bundle -> Pipeline, in configure
 //! perception thread: Intake -> robot::run (Pipeline) -> RosSink -> topics, while active
 //! ```
@@ -48,10 +48,9 @@ const WATCH: Duration = Duration::from_millis(250);
 /// unconfigured and says why.
 pub fn run(args: &RosArgs, parameters: ParameterSet) -> Result<Option<Summary>, NodeError> {
     log::install();
-    // The tasks only answer requests: one worker is plenty.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("ros-tasks")
+    // Tasks only answer requests, between the turns of the loop in `Running::until`; a worker would be a thread that tokio
+    // panics without.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| NodeError::System { what: "the task runtime", source })?;
