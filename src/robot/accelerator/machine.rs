@@ -272,7 +272,7 @@ impl Machine {
 
     fn stand_in(&mut self, provider: ProviderChoice, failure: Failure) -> Option<Action> {
         let next = match provider {
-            TensorRt if failure.kind == FailureKind::Other && self.plan.has_cuda => Some(Cuda),
+            TensorRt if failure.kind != FailureKind::DeviceLost && self.plan.has_cuda => Some(Cuda),
             Cpu => None,
             _ => self.plan.allow_fallback.then_some(Cpu),
         };
@@ -322,8 +322,10 @@ impl Machine {
                 format!("running on {} while the {candidate} engine is compared with it", on.unwrap_or("nothing"))
             }
         };
-        let ails = self.ailing.as_ref().map_or_else(String::new, |failure| format!(", which fails: {}", failure.text));
-        Some(doing + &ails)
+        let ails = self.ailing.as_ref().zip(on);
+        Some(
+            doing + &ails.map_or_else(String::new, |(failure, on)| format!("; {on} fails meanwhile: {}", failure.text)),
+        )
     }
 
     fn loading(&self, provider: ProviderChoice, after: Duration) -> String {

@@ -1,6 +1,8 @@
 //! The machine without any hardware: tables of what happens, and rules that hold whatever happens.
 
 use ProviderChoice::{Auto, Cpu, Cuda, OpenVino, TensorRt};
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::{
@@ -8,7 +10,6 @@ use super::{
     *,
 };
 use crate::perceive::infer::Prospects;
-use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 const OUT_OF_MEMORY: FailureKind = FailureKind::OutOfMemory { asked_bytes: Some(5), available_bytes: None };
@@ -231,7 +232,7 @@ fn other_failures_count_from_the_third_in_a_row_and_end_nothing() {
 }
 
 #[test]
-fn tensorrt_that_fails_without_a_known_reason_gives_way_to_cuda() {
+fn tensorrt_that_fails_gives_way_to_cuda_unless_the_device_is_lost() {
     let failed = || (Event::RunFailed(other()), None);
     let mut table = vec![
         (Event::Loaded, build(TensorRt)),
@@ -243,6 +244,16 @@ fn tensorrt_that_fails_without_a_known_reason_gives_way_to_cuda() {
     table.extend([failed(), failed(), (Event::RunFailed(other()), load(Cuda)), (Event::Loaded, None)]);
     let machine = follow(tensorrt(false), table);
     assert_eq!(sentence(&machine), "execution provider cuda stands in: tensorrt: test");
+
+    let kept = || Plan { now: vec![TensorRt, Cuda], ..tensorrt(false) };
+    let mut table = vec![(Event::Loaded, None), (Event::RunFailed(failure(OUT_OF_MEMORY)), load(TensorRt))];
+    table.push((Event::LoadFailed(failure(OUT_OF_MEMORY)), load(Cuda)));
+    follow(kept(), table);
+    let (mut lost, _) = Machine::new(kept());
+    lost.step(SECOND, Event::Loaded);
+    lost.step(SECOND, Event::RunFailed(failure(FailureKind::DeviceLost)));
+    let last = (0..3).map(|_| lost.step(SECOND, Event::LoadFailed(failure(FailureKind::DeviceLost)))).last();
+    assert_eq!(last, Some(Some(Action::GiveUp)));
 }
 
 #[test]
@@ -250,7 +261,7 @@ fn a_failure_while_the_engine_is_built_waits_for_it() {
     let failed = || (Event::RunFailed(failure(OUT_OF_MEMORY)), None);
     let building = || vec![(Event::Loaded, build(TensorRt)), failed()];
     let machine = follow(tensorrt(true), building());
-    assert_eq!(sentence(&machine), "running on cuda while the tensorrt engine is built, which fails: test");
+    assert_eq!(sentence(&machine), "running on cuda while the tensorrt engine is built; cuda fails meanwhile: test");
     // The engine takes over, or what failed is mended.
     let swapped =
         [(Event::Built, Some(Action::Compare)), (disagreement(0.0), Some(Action::Swap)), (Event::Swapped, None)];

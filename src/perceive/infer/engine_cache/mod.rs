@@ -213,11 +213,10 @@ impl Place {
     /// Of processes that were killed: who holds the lock is the only one who builds.
     fn remove_leftovers(&self) {
         let prefix = self.prefix();
-        for path in entries(&self.root) {
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)) {
-                if let Err(error) = fs::remove_dir_all(&path) {
-                    tracing::warn!("{} can't be removed: {error}", path.display());
-                }
+        let is_ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+        for path in entries(&self.root).into_iter().filter(is_ours) {
+            if let Err(error) = fs::remove_dir_all(&path) {
+                tracing::warn!("{} can't be removed: {error}", path.display());
             }
         }
     }
