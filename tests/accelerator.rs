@@ -123,7 +123,7 @@ impl Workshop for StandIns {
 /// What the loop's thread is told between two frames.
 enum Order {
     Frame(Sender<Result<Vec<f32>, FrameError>>),
-    Put(Pipeline, Sender<Pipeline>),
+    Put(Box<Pipeline>, Sender<Pipeline>),
     Release(Sender<()>),
 }
 
@@ -135,7 +135,7 @@ struct LoopSeat {
 impl Seat<Pipeline> for LoopSeat {
     fn put(&mut self, pipeline: Pipeline) -> Result<Option<Pipeline>, NotPlaced> {
         let (before, reply) = mpsc::channel();
-        self.orders.send(Order::Put(pipeline, before)).map_err(|_| NotPlaced("no loop".to_owned()))?;
+        self.orders.send(Order::Put(Box::new(pipeline), before)).map_err(|_| NotPlaced("no loop".to_owned()))?;
         reply.recv_timeout(PATIENCE).map(Some).map_err(|_| NotPlaced("no answer".to_owned()))
     }
 
@@ -153,7 +153,7 @@ fn run_loop(mut pipeline: Pipeline, reporter: Reporter, orders: Receiver<Order>)
         for order in orders {
             match order {
                 Order::Frame(reply) => reply.send(look(&mut pipeline, &reporter)).unwrap(),
-                Order::Put(next, reply) => reply.send(std::mem::replace(&mut pipeline, next)).unwrap(),
+                Order::Put(next, reply) => reply.send(std::mem::replace(&mut pipeline, *next)).unwrap(),
                 Order::Release(done) => {
                     pipeline.release();
                     done.send(()).unwrap();

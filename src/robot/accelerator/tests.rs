@@ -1,8 +1,8 @@
 //! The machine without any hardware: tables of what happens, and rules that hold whatever happens.
 
-use ProviderChoice::{Auto, Cpu, Cuda, OpenVino, TensorRt};
 use std::time::Duration;
 
+use ProviderChoice::{Auto, Cpu, Cuda, OpenVino, TensorRt};
 use proptest::prelude::*;
 
 use super::{
