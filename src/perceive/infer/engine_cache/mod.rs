@@ -35,6 +35,8 @@ use crate::contract::{Bundle, sha256_hex};
 
 /// How long another process that builds the same engines is waited for. Longer than a build takes.
 const LOCK_WAIT: Duration = Duration::from_secs(1800);
+/// The same for a load that is to take seconds: whoever only reads engines has them no longer than that.
+const KEPT_WAIT: Duration = Duration::from_secs(5);
 /// The setting that errors are about.
 pub(super) const SETTING: &str = "cache_dir";
 /// Files whose text tells the driver, board and GPU: on a desktop, then on a Jetson.
@@ -163,7 +165,7 @@ impl Place {
         engines: Engines,
         mut load: impl FnMut(Option<&Path>) -> Result<T, InferError>,
     ) -> Result<T, InferError> {
-        let _lock = match self.open() {
+        let _lock = match self.open(engines) {
             Ok(lock) => lock,
             Err(Unusable::Refused(error)) => return Err(error),
             Err(Unusable::NoPlace(why)) => return without_cache(engines, &why, load),
@@ -194,10 +196,14 @@ impl Place {
     }
 
     /// Makes the folder and waits for whoever has the key.
-    fn open(&self) -> Result<Lock, Unusable> {
+    fn open(&self, engines: Engines) -> Result<Lock, Unusable> {
         prepare(&self.root, &self.bundle)?;
         let file = self.root.join(format!("{}.lock", self.key));
-        Lock::take(&file, self.lock_wait).map_err(|why| Unusable::NoPlace(format!("{}: {why}", file.display())))
+        let wait = match engines {
+            Engines::Kept => self.lock_wait.min(KEPT_WAIT),
+            Engines::Build => self.lock_wait,
+        };
+        Lock::take(&file, wait).map_err(|why| Unusable::NoPlace(format!("{}: {why}", file.display())))
     }
 
     /// What names of folders aside begin with.
