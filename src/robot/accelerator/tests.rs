@@ -362,14 +362,24 @@ proptest! {
     }
 
     #[test]
-    fn where_everything_fails_the_end_comes_soon(plan in any_plan(), kinds in prop::collection::vec(any_failure(), 64)) {
+    fn where_everything_fails_the_end_comes_soon(
+        plan in any_plan(),
+        ran_before in any::<bool>(),
+        kinds in prop_oneof![
+            any_failure().prop_map(|failure| vec![failure; 24]),
+            prop::collection::vec(any_failure(), 24),
+        ],
+    ) {
         let (mut machine, first) = Machine::new(plan);
         let mut asked = Some(first);
+        let mut runs = ran_before;
         for failure in kinds {
             let event = match asked {
+                Some(Action::Load { .. }) if std::mem::take(&mut runs) => Event::Loaded,
                 Some(Action::Load { .. }) => Event::LoadFailed(failure),
                 Some(Action::Build { .. }) => Event::BuildFailed(failure),
-                _ => break,
+                Some(_) => break,
+                None => Event::RunFailed(failure),
             };
             asked = machine.step(Duration::ZERO, event);
         }
