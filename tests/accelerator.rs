@@ -87,7 +87,7 @@ struct StandIns {
 }
 
 impl StandIns {
-    fn bring(&self, what: &str, provider: ProviderChoice) -> Result<Pipeline, Failure> {
+    fn bring(&self, what: &str, provider: ProviderChoice) -> Result<Box<Pipeline>, Failure> {
         let _ = self.log.send(format!("{what} {}", provider.name()));
         let workshop = self.bundles.get(&provider);
         workshop.ok_or(Failure { kind: OUT_OF_MEMORY, text: "no memory".to_owned() })?.load(Cpu)
@@ -99,19 +99,19 @@ impl StandIns {
 }
 
 impl Workshop for StandIns {
-    type Pipeline = Pipeline;
+    type Pipeline = Box<Pipeline>;
     type Answers = Answers;
 
-    fn load(&self, provider: ProviderChoice) -> Result<Pipeline, Failure> {
+    fn load(&self, provider: ProviderChoice) -> Result<Box<Pipeline>, Failure> {
         self.bring("load", provider)
     }
 
-    fn build(&self, provider: ProviderChoice) -> Result<Pipeline, Failure> {
+    fn build(&self, provider: ProviderChoice) -> Result<Box<Pipeline>, Failure> {
         let _ = self.gate.lock().unwrap().recv();
         self.bring("build", provider)
     }
 
-    fn answers(&self, pipeline: &mut Pipeline) -> Result<Answers, Failure> {
+    fn answers(&self, pipeline: &mut Box<Pipeline>) -> Result<Answers, Failure> {
         self.any().answers(pipeline)
     }
 
@@ -123,7 +123,7 @@ impl Workshop for StandIns {
 /// What the loop's thread is told between two frames.
 enum Order {
     Frame(Sender<Result<Vec<f32>, FrameError>>),
-    Put(Box<Pipeline>, Sender<Pipeline>),
+    Put(Box<Pipeline>, Sender<Box<Pipeline>>),
     Release(Sender<()>),
 }
 
@@ -132,10 +132,10 @@ struct LoopSeat {
     log: Sender<String>,
 }
 
-impl Seat<Pipeline> for LoopSeat {
-    fn put(&mut self, pipeline: Pipeline) -> Result<Option<Pipeline>, NotPlaced> {
+impl Seat<Box<Pipeline>> for LoopSeat {
+    fn put(&mut self, pipeline: Box<Pipeline>) -> Result<Option<Box<Pipeline>>, NotPlaced> {
         let (before, reply) = mpsc::channel();
-        self.orders.send(Order::Put(Box::new(pipeline), before)).map_err(|_| NotPlaced("no loop".to_owned()))?;
+        self.orders.send(Order::Put(pipeline, before)).map_err(|_| NotPlaced("no loop".to_owned()))?;
         reply.recv_timeout(PATIENCE).map(Some).map_err(|_| NotPlaced("no answer".to_owned()))
     }
 
@@ -148,12 +148,12 @@ impl Seat<Pipeline> for LoopSeat {
 }
 
 /// A loop on a thread of its own, as the node has one.
-fn run_loop(mut pipeline: Pipeline, reporter: Reporter, orders: Receiver<Order>) -> JoinHandle<()> {
+fn run_loop(mut pipeline: Box<Pipeline>, reporter: Reporter, orders: Receiver<Order>) -> JoinHandle<()> {
     thread::spawn(move || {
         for order in orders {
             match order {
                 Order::Frame(reply) => reply.send(look(&mut pipeline, &reporter)).unwrap(),
-                Order::Put(next, reply) => reply.send(std::mem::replace(&mut pipeline, *next)).unwrap(),
+                Order::Put(next, reply) => reply.send(std::mem::replace(&mut pipeline, next)).unwrap(),
                 Order::Release(done) => {
                     pipeline.release();
                     done.send(()).unwrap();

@@ -43,27 +43,27 @@ impl ModelWorkshop {
         Ok(Plan::new(provider, allow_fallback, Prospects::of(&self.bundle, &self.infer)?))
     }
 
-    fn pipeline(&self, provider: ProviderChoice, engines: Engines) -> Result<Pipeline, Failure> {
+    fn pipeline(&self, provider: ProviderChoice, engines: Engines) -> Result<Box<Pipeline>, Failure> {
         let model = Model::load_on(&self.bundle, &self.infer, provider, engines);
         let settings = self.settings.borrow().clone();
         let pipeline = model.and_then(|model| Pipeline::new(model, PipelineSettings::from(&*settings)));
-        pipeline.map_err(|error| Failure::from(&error))
+        pipeline.map(Box::new).map_err(|error| Failure::from(&error))
     }
 }
 
 impl Workshop for ModelWorkshop {
-    type Pipeline = Pipeline;
+    type Pipeline = Box<Pipeline>;
     type Answers = Answers;
 
-    fn load(&self, provider: ProviderChoice) -> Result<Pipeline, Failure> {
+    fn load(&self, provider: ProviderChoice) -> Result<Box<Pipeline>, Failure> {
         self.pipeline(provider, Engines::Kept)
     }
 
-    fn build(&self, provider: ProviderChoice) -> Result<Pipeline, Failure> {
+    fn build(&self, provider: ProviderChoice) -> Result<Box<Pipeline>, Failure> {
         self.pipeline(provider, Engines::Build)
     }
 
-    fn answers(&self, pipeline: &mut Pipeline) -> Result<Answers, Failure> {
+    fn answers(&self, pipeline: &mut Box<Pipeline>) -> Result<Answers, Failure> {
         let pictures = Pictures::drawn(PICTURES, self.bundle.contract.input);
         Answers::of(&pictures, |picture| Ok(Answer::of(pipeline.answer_to(picture)?))).map_err(|error| failure(&error))
     }
