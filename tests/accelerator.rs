@@ -359,9 +359,12 @@ fn the_node_s_own_workshop_runs_what_this_machine_has() {
     assert_eq!(started.pipeline.provider().used, Cpu);
 
     let broken = with_graph(&toy(), b"no model".to_vec());
-    let plan = on(toy(), on_cpu()).plan().unwrap();
-    let gave_up = start(on(broken, on_cpu()), plan).err().unwrap().to_string();
-    assert!(gave_up.starts_with("the model can't be loaded: cpu: "), "{gave_up}");
+    for provider in [Cpu, ProviderChoice::Auto] {
+        let workshop = on(broken.clone(), InferSettings { provider, ..on_cpu() });
+        let plan = workshop.plan().unwrap();
+        let gave_up = start(workshop, plan).err().unwrap().to_string();
+        assert!(gave_up.starts_with("the model can't be loaded: ") && gave_up.contains("cpu: "), "{gave_up}");
+    }
 }
 
 #[test]

@@ -54,7 +54,9 @@ impl std::error::Error for GaveUp {}
 impl fmt::Display for GaveUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let failed = self.failed.join("; ");
-        if self.requested == ProviderChoice::Cpu {
+        // Where even the CPU can't, the model is to blame.
+        let cpu = format!("{}: ", ProviderChoice::Cpu.name());
+        if self.failed.iter().any(|line| line.starts_with(&cpu)) {
             return write!(f, "the model can't be loaded: {failed}");
         }
         write!(f, "execution provider {} can't be had: {failed}", self.requested.name())?;

@@ -129,6 +129,20 @@ fn an_engine_that_cannot_be_built_or_run_leaves_what_runs() {
 }
 
 #[test]
+fn an_engine_that_cannot_be_put_in_place_is_gone_and_what_runs_goes_on() {
+    let table = vec![
+        (Event::Loaded, build(TensorRt)),
+        (Event::Built, Some(Action::Compare)),
+        (disagreement(0.0), Some(Action::Swap)),
+        (Event::RunFailed(failure(OUT_OF_MEMORY)), None),
+        (Event::SwapFailed(other()), None),
+    ];
+    let machine = follow(tensorrt(false), table);
+    assert_eq!((machine.standing().on, machine.standing().doing), (Some(Cuda), None));
+    assert_eq!(machine.standing().degraded, ["tensorrt: test"]);
+}
+
+#[test]
 fn engines_that_are_there_are_loaded_at_once_and_built_anew_aside_where_they_are_of_no_use() {
     let kept = Plan { now: vec![TensorRt, Cuda], ..tensorrt(false) };
     assert_eq!(sentence(&follow(kept.clone(), vec![(Event::Loaded, None)])), "");
