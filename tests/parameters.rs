@@ -277,6 +277,8 @@ fn what_a_message_quotes_cannot_break_its_line() {
         let message = parse(args).unwrap_err().to_string();
         assert!(!message.contains(char::is_control), "{message:?}");
     }
+    let message = with("affordances:='cut\tit'").unwrap_err();
+    assert!(message.contains(r"; write [cut\tit]"), "{message:?}");
     let message = with_file("a:\n  ros__parameters:\n    \"x\\ny\\e[2J\": {}\n").unwrap_err();
     assert!(message.contains(r"parameter x\ny\u{1b}[2J: expected a value"), "{message:?}");
 }
