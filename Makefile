@@ -2,9 +2,11 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-peer test-node test-train setup setup-train setup-distributed clean
+.PHONY: help demo test lint fuzz bench bench-peer test-node test-train setup setup-train setup-distributed clean
 
 ENV := source scripts/env.sh &&
+# For `make fuzz`.
+SECONDS := 60
 TRAIN_ENV := source scripts/env-train.sh &&
 
 help: ## Show this list
@@ -29,6 +31,9 @@ lint: setup setup-train setup-distributed ## Check format and clippy, warnings d
 	$(ENV) cargo clippy --locked --all-targets --features ros -- -D warnings
 	$(TRAIN_ENV) cargo clippy --locked --all-targets --features train -- -D warnings
 	$(TRAIN_ENV) cargo clippy --locked --lib --bins --test distributed --features distributed -- -D warnings
+
+fuzz: setup ## Look for inputs that break a reader: make fuzz TARGET=cdr SECONDS=60
+	$(ENV) bash scripts/fuzz.sh "$(TARGET)" "$(SECONDS)"
 
 bench: setup ## Measure the time of each stage
 	$(ENV) bash scripts/bench.sh
