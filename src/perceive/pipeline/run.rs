@@ -132,6 +132,11 @@ impl Pipeline {
         Ok(perception)
     }
 
+    /// What was seen in the last frame.
+    pub fn perception(&self) -> &Perception {
+        &self.perception
+    }
+
     /// The model's own answer for the last frame, before any normalisation.
     pub fn class_maps(&self) -> ClassMaps<'_> {
         self.model.answer()
