@@ -2,10 +2,12 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-peer soak test-node test-train setup setup-train setup-distributed clean
+.PHONY: help demo test lint fuzz soak bench bench-peer test-node test-train setup setup-train setup-distributed clean
 
-MINUTES ?= 10
 ENV := source scripts/env.sh &&
+# For `make fuzz` and `make soak`.
+SECONDS := 60
+MINUTES := 10
 TRAIN_ENV := source scripts/env-train.sh &&
 
 help: ## Show this list
@@ -30,6 +32,9 @@ lint: setup setup-train setup-distributed ## Check format and clippy, warnings d
 	$(ENV) cargo clippy --locked --all-targets --features ros -- -D warnings
 	$(TRAIN_ENV) cargo clippy --locked --all-targets --features train -- -D warnings
 	$(TRAIN_ENV) cargo clippy --locked --lib --bins --test distributed --features distributed -- -D warnings
+
+fuzz: setup ## Look for inputs that break a reader: make fuzz TARGET=cdr SECONDS=60
+	$(ENV) bash scripts/fuzz.sh "$(TARGET)" "$(SECONDS)"
 
 bench: setup ## Measure the time of each stage
 	$(ENV) bash scripts/bench.sh

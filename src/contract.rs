@@ -17,6 +17,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::error::one_line;
+
 pub use parity::{Drift, HeatAgreement, Parity, PictureSource, ReferenceKind};
 pub use precision::{Precision, Quantisation};
 pub use presence::{Calibration, PresenceQuality, SourceQuality};
@@ -40,6 +42,8 @@ pub const FORMAT: u32 = 1;
 const MAX_MODEL_BYTES: u64 = (1 << 31) - 1;
 const MAX_CONTRACT_BYTES: u64 = 1 << 20;
 const MAX_ACTIONS: usize = 4096;
+/// What is wrong with a contract, in characters: it may name a key of any length.
+const LONGEST_PROBLEM: usize = 600;
 const MAX_SIDE: u32 = 8192;
 
 /// What the ONNX file of a bundle promises.
@@ -172,6 +176,16 @@ impl ModelContract {
         format!("{}:{digits}", self.name)
     }
 
+    /// Reads the text of a contract file.
+    ///
+    /// # Errors
+    /// What is wrong with it: see [`Self::validate`].
+    pub fn from_yaml(text: &[u8]) -> Result<Self, String> {
+        let contract = serde_yaml::from_slice(text).map_err(|error| error.to_string());
+        let valid = contract.and_then(|contract: Self| contract.validate().map(|()| contract));
+        valid.map_err(|problem| one_line(&problem, LONGEST_PROBLEM))
+    }
+
     /// Checks every value. The error names the key, what is allowed and what was found.
     pub fn validate(&self) -> Result<(), String> {
         let side_ok = |side: u32| (1..=MAX_SIDE).contains(&side);
@@ -235,8 +249,7 @@ impl Bundle {
         let contract_path = folder.join(CONTRACT_FILE);
         let text = read_file(&contract_path, MAX_CONTRACT_BYTES)?;
         let refuse = |message: String| BundleError::Contract { path: contract_path.clone(), message };
-        let contract: ModelContract = serde_yaml::from_slice(&text).map_err(|e| refuse(e.to_string()))?;
-        contract.validate().map_err(refuse)?;
+        let contract = ModelContract::from_yaml(&text).map_err(refuse)?;
 
         let model_path = folder.join(MODEL_FILE);
         let onnx = read_file(&model_path, MAX_MODEL_BYTES)?;
@@ -309,8 +322,7 @@ provenance: {trained: false, source: a rule, weights_sha256: '', command: none}
 ";
 
     fn parse(yaml: &str) -> Result<ModelContract, String> {
-        let contract: ModelContract = serde_yaml::from_str(yaml).map_err(|error| error.to_string())?;
-        contract.validate().map(|()| contract)
+        ModelContract::from_yaml(yaml.as_bytes())
     }
 
     #[test]
@@ -355,6 +367,15 @@ provenance: {trained: false, source: a rule, weights_sha256: '', command: none}
     fn text_that_is_no_contract_is_refused() {
         for yaml in ["", "- 1", "{", "a: &a [*a, *a]", "\u{0}"] {
             assert!(parse(yaml).is_err(), "{yaml:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_in_one_short_line() {
+        let long = "x".repeat(100_000);
+        for yaml in ["\"a\\nb\\x1b[2J\": 1".to_owned(), format!("{long}: 1"), YAML.replace("toy", &long)] {
+            let problem = parse(&yaml).unwrap_err();
+            assert!(problem.len() < 700 && !problem.contains(char::is_control), "{problem:?}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! One error for the whole library, a variant per stage. Each stage's own type holds the evidence: what was expected,
-//! what was found, in which file.
+//! what was found, in which file; [`one_line`] makes what came from outside fit for a message.
 
 #[cfg(feature = "onnx")]
 use crate::parity::ParityError;
@@ -38,4 +38,33 @@ pub enum Error {
     #[cfg(feature = "onnx")]
     #[error(transparent)]
     Parity(#[from] ParityError),
+}
+
+/// Text from outside, made fit to stand in a message: at most `most` characters (then "..."), on one line, with nothing in
+/// it that moves a terminal's cursor or turns its reading direction.
+pub(crate) fn one_line(text: &str, most: usize) -> String {
+    let mut line = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == most {
+            return line + "...";
+        }
+        match c {
+            '"' | '\'' | '\\' => line.push(c),
+            c => line.extend(c.escape_debug()),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::one_line;
+
+    #[test]
+    fn text_from_outside_stays_on_one_line_and_short() {
+        assert_eq!(one_line("it's \"é\" \\ 1", 80), "it's \"é\" \\ 1");
+        assert_eq!(one_line("a\nb\u{1b}[2J\u{202e}c\0", 80), r"a\nb\u{1b}[2J\u{202e}c\0");
+        assert_eq!(one_line("abcd", 4), "abcd");
+        assert_eq!(one_line("abcde", 4), "abcd...");
+    }
 }

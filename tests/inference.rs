@@ -11,7 +11,10 @@ use std::fs;
 use looptrans_ros::{
     contract::{Bundle, BundleError, INPUT_IMAGE},
     export::graph::{Attr, Graph, Port},
-    onnx::{FLOAT, UINT8, proto::ModelProto},
+    onnx::{
+        FLOAT, INT64, UINT8,
+        proto::{ModelProto, NodeProto, TensorProto},
+    },
     perceive::{
         RejectReason,
         infer::{
@@ -88,6 +91,34 @@ fn with_larger_cells() -> Bundle {
     }
     bundle.onnx = model.encode_to_vec();
     bundle
+}
+
+/// [`colours`], which divides by the greatest of 2^47 zeros: 512 TiB, more than a process can address.
+fn with_absurd_memory() -> Bundle {
+    let mut bundle = colours();
+    let mut model = ModelProto::decode(bundle.onnx.as_slice()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    let sides: Vec<u8> = [1_i64 << 24, 1 << 23].iter().flat_map(|side| side.to_le_bytes()).collect();
+    let (name, raw_data) = ("absurd_sides".to_owned(), sides.into());
+    graph.initializer.push(TensorProto { dims: vec![2], data_type: INT64, name, raw_data });
+    let node = |op_type: &str, input: &str, output: &str| NodeProto {
+        input: vec![input.to_owned()],
+        output: vec![output.to_owned()],
+        op_type: op_type.to_owned(),
+        ..NodeProto::default()
+    };
+    let at = graph.node.iter().position(|node| node.op_type == "Div").unwrap();
+    graph.node[at].input[1] = "greatest".to_owned();
+    graph.node.insert(at, node("ReduceMax", "zeros", "greatest"));
+    graph.node.insert(at, node("ConstantOfShape", "absurd_sides", "zeros"));
+    bundle.onnx = model.encode_to_vec();
+    bundle
+}
+
+#[test]
+fn a_graph_that_asks_for_absurd_memory_is_an_error() {
+    let error = Model::load(&with_absurd_memory(), &on_cpu()).unwrap_err();
+    assert!(matches!(error, InferError::Runtime { .. }), "{error}");
 }
 
 #[test]

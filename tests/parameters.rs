@@ -257,6 +257,30 @@ fn texts_of_any_length_give_short_messages() {
         let message = with(&rule).unwrap_err();
         assert!(message.len() < 500, "{} bytes", message.len());
     }
+    for args in
+        [&[&*format!("{long}:=1")][..], &["--ros-args", &long], &["--ros-args", "-p", &format!("a:={{{long}}}")]]
+    {
+        let message = parse(args).unwrap_err().to_string();
+        assert!(message.len() < 700, "{} bytes", message.len());
+    }
+    for text in [format!("a:\n  ros__parameters:\n    {long}: {{}}\n"), format!("{long}:\n  ros__parameters: {{}}\n")] {
+        let message = with_file(text).unwrap_err();
+        assert!(message.len() < 700, "{} bytes", message.len());
+    }
+}
+
+#[test]
+fn what_a_message_quotes_cannot_break_its_line() {
+    for args in
+        [&["--ros-args", "-p\tx:=1"][..], &["--ros-args", "-r", "a\nb"], &["--ros-args", "-p", "a:=\"\u{1b}[2J\n"]]
+    {
+        let message = parse(args).unwrap_err().to_string();
+        assert!(!message.contains(char::is_control), "{message:?}");
+    }
+    let message = with("affordances:='cut\tit'").unwrap_err();
+    assert!(message.contains(r"; write [cut\tit]"), "{message:?}");
+    let message = with_file("a:\n  ros__parameters:\n    \"x\\ny\\e[2J\": {}\n").unwrap_err();
+    assert!(message.contains(r"parameter x\ny\u{1b}[2J: expected a value"), "{message:?}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::{
 
 use super::{
     ConfigError, ParameterValue, scalar,
+    value::shorten,
     yaml_tree::{self, Entry, Node, NodeKind, YamlError},
 };
 
@@ -239,7 +240,7 @@ pub struct UnmatchedFile {
 
 impl fmt::Display for UnmatchedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sections = if self.sections.is_empty() { "none".to_owned() } else { self.sections.join(" ") };
+        let sections = if self.sections.is_empty() { "none".to_owned() } else { shorten(&self.sections.join(" ")) };
         write!(f, "parameter file {}: no section for this node, found: {sections}", self.path.display())
     }
 }

@@ -11,8 +11,12 @@ use super::{
     remap::{self, Rule},
     value::shorten,
 };
+use crate::error::one_line;
 
 const LOG_LEVELS: [&str; 6] = ["debug", "info", "warn", "error", "fatal", "unset"];
+/// Of an argument in a message, in characters.
+const LONGEST_SHOWN: usize = 120;
+const LONGEST_PROBLEM: usize = 400;
 const SWITCHES: [&str; 3] = ["rosout-logs", "stdout-logs", "external-lib-logs"];
 
 /// What the arguments say. Made by [`RosArgs::from_process`].
@@ -228,7 +232,8 @@ fn check_enclave(text: &str) -> Result<(), String> {
     Err("expected an absolute name such as /robot/camera".to_owned())
 }
 
+/// The argument and what is wrong with it, neither of them longer than a line of a log should be.
 fn argument(flag: &str, value: &str, problem: String) -> ConfigError {
-    let argument = format!("{flag} {}", shorten(value));
-    ConfigError::Argument { argument: argument.trim_end().to_owned(), problem }
+    let argument = one_line(format!("{flag} {value}").trim_end(), LONGEST_SHOWN);
+    ConfigError::Argument { argument, problem: one_line(&problem, LONGEST_PROBLEM) }
 }

@@ -7,12 +7,15 @@ use super::{
     Overrides, PARAMETERS, Parameter, ParameterValue, ProviderChoice, Reliability, StampPolicy, ValueError, find,
     value::shorten,
 };
+use crate::error::one_line;
 
 /// The longest text and list items, in bytes.
 const MAX_TEXT_BYTES: usize = 4096;
 const MAX_NAME_BYTES: usize = 256;
 /// The most names in a list.
 const MAX_NAMES: usize = 4096;
+/// Of a name within a hint, in characters.
+const LONGEST_HINT: usize = 100;
 
 /// Every ROS parameter, checked. Names, defaults, ranges and units: [`super::PARAMETERS`].
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -192,7 +195,7 @@ impl NodeSettings {
                 set(self, names);
             }
             (Kind::Names { .. }, ParameterValue::String(name)) => {
-                return Err(refuse(Problem::hint(format!("write [{}]", shorten(name)))));
+                return Err(refuse(Problem::hint(format!("write [{}]", one_line(name, LONGEST_HINT)))));
             }
             _ => return Err(refuse(Problem::default())),
         }

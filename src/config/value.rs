@@ -84,7 +84,7 @@ impl fmt::Display for Origin {
         match self {
             Self::CommandLine => f.write_str("command line"),
             Self::Request => f.write_str("refused"),
-            Self::File { path, section } => write!(f, "{} ({section})", path.display()),
+            Self::File { path, section } => write!(f, "{} ({})", path.display(), shorten(section)),
         }
     }
 }

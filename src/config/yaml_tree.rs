@@ -9,9 +9,12 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::value::shorten;
+use crate::error::one_line;
 
 /// Deeper nesting has no use here.
 const MAX_DEPTH: usize = 32;
+/// In characters: names and values in a problem may be of any length.
+const LONGEST_PROBLEM: usize = 400;
 
 /// A YAML value.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +53,7 @@ pub(super) struct YamlError {
 
 impl YamlError {
     pub fn new(line: usize, problem: impl Into<String>) -> Self {
-        Self { line, problem: problem.into() }
+        Self { line, problem: one_line(&problem.into(), LONGEST_PROBLEM) }
     }
 }
 

@@ -10,12 +10,15 @@ use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor, zune_core::colorspa
 
 use super::{Limits, packed, rgb_bytes};
 use crate::contract::Size;
+use crate::error::one_line;
 use crate::perceive::frame::{Codec, FrameError, excerpt};
 
 const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
 /// What the PNG decoder may allocate beside the picture: rows, and small chunks such as the palette.
 const PNG_WORK_BYTES: usize = 32 << 20;
+/// A decoder's own words, in characters.
+const LONGEST_CAUSE: usize = 300;
 
 /// Decodes the file of a CompressedImage message. A file's orientation tag is ignored, as compressed_image_transport
 /// does: the camera_info of the topic describes the pixels as stored.
@@ -54,7 +57,8 @@ fn orientation(exif: Option<&[u8]>) -> Orientation {
 }
 
 fn decode_jpeg(data: &[u8], limits: &Limits, rgb: &mut Vec<u8>) -> Result<(Size, Orientation), FrameError> {
-    let damaged = |cause: String| FrameError::Codec { codec: Codec::Jpeg, cause };
+    let damaged =
+        |cause: String| FrameError::Codec { codec: Codec::Jpeg, cause: one_line(cause.trim(), LONGEST_CAUSE) };
     // Strict: a lenient decoder fills what is missing with grey, and grey has heat too.
     let options = zune_jpeg::zune_core::options::DecoderOptions::default()
         .set_strict_mode(true)
@@ -102,7 +106,10 @@ fn jpeg_is_complete(data: &[u8]) -> bool {
 }
 
 fn decode_png(data: &[u8], limits: &Limits, rgb: &mut Vec<u8>) -> Result<(Size, Orientation), FrameError> {
-    let damaged = |cause: png::DecodingError| FrameError::Codec { codec: Codec::Png, cause: cause.to_string() };
+    let damaged = |cause: png::DecodingError| FrameError::Codec {
+        codec: Codec::Png,
+        cause: one_line(&cause.to_string(), LONGEST_CAUSE),
+    };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(data), png::Limits { bytes: PNG_WORK_BYTES });
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);

@@ -187,6 +187,7 @@ fn every_cut_of_a_file_is_rejected_as_damaged() {
         for len in 8..file.len() - 1 {
             let error = decode_as("", &file[..len]).unwrap_err();
             assert!(matches!(&error, FrameError::Codec { codec: found, .. } if *found == codec), "{len}: {error}");
+            assert!(!error.to_string().contains(char::is_control), "{len}: {error:?}");
         }
     }
 }
