@@ -239,12 +239,42 @@ fn errors_are_one_line_with_place_expected_found_and_hint() {
             "command line: parameter affordances: expected list of different names, found an empty name",
         ),
         (
+            "cameras:=[left, status]",
+            "command line: parameter cameras: expected list of different names, found \"status\"; the node has topics or \
+             services of that name itself; call it camera_status",
+        ),
+        (
+            "cameras:=[left, wrist-cam]",
+            "command line: parameter cameras: expected list of different names, found \"wrist-cam\"; it becomes a part of \
+             topic names: letters, digits and single underscores, a letter first",
+        ),
+        (
+            "cameras:=[left, left]",
+            "command line: parameter cameras: expected list of different names, found \"left\" twice",
+        ),
+        (
+            "cameras:=[c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17]",
+            "command line: parameter cameras: expected list of different names, found 17 names; the most are 16",
+        ),
+        (
             "model:=\"a\\0b\"",
             "command line: parameter model: expected text on one line, found the control character '\\0' in \"a\\0b\"",
         ),
         ("use_sim_time:=1", "command line: parameter use_sim_time: expected true or false, found 1 (int)"),
     ] {
         assert_eq!(with(rule).unwrap_err(), message);
+    }
+}
+
+#[test]
+fn cameras_have_names_that_can_be_in_a_topic_s() {
+    let sixteen = "[c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16]";
+    assert_eq!(with(&format!("cameras:={sixteen}")).unwrap().cameras.len(), 16);
+    assert_eq!(with("cameras:=[left, Wrist_2]").unwrap().cameras, ["left", "Wrist_2"]);
+    let long = "x".repeat(65);
+    for name in ["2nd", "a/b", "a b", "_hidden", "a__b", "~", "/left", "kamerä", "image", "overlay", long.as_str()] {
+        let message = with(&format!("cameras:=['{name}']")).unwrap_err();
+        assert!(message.contains("parameter cameras") && message.contains(name), "{message}");
     }
 }
 

@@ -203,9 +203,9 @@ impl Rig {
         let summary = {
             let health = self.health().clone();
             let pipeline = self.thread.join().unwrap();
-            health.summary(pipeline.contract().model_id(), pipeline.provider().used.name().to_owned())
+            Summary::of(&[health], pipeline.contract().model_id(), pipeline.provider().used.name().to_owned())
         };
-        let counts = &summary.counts;
+        let counts = &summary.frames.counts;
         assert_eq!(counts.frames_in, counts.processed + counts.dropped + counts.rejected, "{counts:?}");
         assert_eq!(counts.waiting, 0);
         (self.results.try_iter().collect(), summary)
@@ -222,8 +222,8 @@ fn a_frame_is_seen_and_published_with_its_own_stamp() {
     let best = "red".to_owned();
     let expected = Published { stamp, age_nanos: 150_000_000, frames_dropped: 0, best, model_id: String::new() };
     assert_eq!(published, [expected]);
-    assert_eq!((summary.counts.frames_in, summary.counts.processed), (1, 1));
-    assert_eq!(summary.age_ms.p50, Some(150.0));
+    assert_eq!((summary.frames.counts.frames_in, summary.frames.counts.processed), (1, 1));
+    assert_eq!(summary.frames.age_ms.p50, Some(150.0));
 }
 
 #[test]
@@ -239,9 +239,9 @@ fn every_bad_frame_is_counted_under_its_reason_and_the_next_one_is_processed() {
     rig.one(red(6));
     let (published, summary) = rig.stop();
     assert_eq!(published.len(), 2);
-    let rejected = summary.counts.rejected_by.into_iter().collect::<Vec<_>>();
+    let rejected = summary.frames.counts.rejected_by.into_iter().collect::<Vec<_>>();
     assert_eq!(rejected, [("bad_image", 2), ("bad_message", 1), ("stamp", 2)]);
-    assert_eq!(summary.counts.dropped_by.into_iter().collect::<Vec<_>>(), [("duplicate", 1)]);
+    assert_eq!(summary.frames.counts.dropped_by.into_iter().collect::<Vec<_>>(), [("duplicate", 1)]);
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn a_frame_that_is_too_old_is_never_processed() {
     let (published, summary) = rig.stop();
     assert_eq!(published.len(), 1);
     assert_eq!(published[0].frames_dropped, 1, "the result says what was dropped before it");
-    assert_eq!(summary.counts.dropped_by["too_old"], 1);
+    assert_eq!(summary.frames.counts.dropped_by["too_old"], 1);
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn while_a_frame_is_at_work_only_the_newest_waits() {
     let last = published.last().unwrap();
     assert_eq!(last.stamp.nanosec, 199_000_000, "the newest is always processed");
     assert!(published.windows(2).all(|pair| pair[0].stamp < pair[1].stamp), "in order");
-    let counts = summary.counts;
+    let counts = summary.frames.counts;
     assert_eq!((counts.frames_in, counts.rejected), (200, 0));
     assert_eq!(counts.dropped, counts.dropped_by.get("superseded").copied().unwrap_or(0));
     let told: u64 = published.iter().map(|result| u64::from(result.frames_dropped)).sum();
@@ -302,7 +302,7 @@ fn a_model_that_fails_three_times_in_a_row_counts_as_broken_until_it_works() {
     rig.one(red(10));
     assert!(!broken(&rig));
     assert_eq!(rig.health().snapshot(Instant::now()).last_trouble, None);
-    assert_eq!(rig.stop().1.counts.rejected_by["inference"], 3);
+    assert_eq!(rig.stop().1.frames.counts.rejected_by["inference"], 3);
 }
 
 #[test]
@@ -313,13 +313,13 @@ fn a_sink_that_fails_costs_the_frame_and_not_the_loop() {
     let trouble = rig.health().snapshot(Instant::now()).last_trouble.unwrap();
     assert_eq!(trouble, "cannot publish ~/grasp_regions: no memory");
     let (published, summary) = rig.stop();
-    assert_eq!((published.len(), summary.counts.dropped_by["not_published"]), (0, 2));
+    assert_eq!((published.len(), summary.frames.counts.dropped_by["not_published"]), (0, 2));
 }
 
 #[test]
 fn a_stop_ends_a_loop_to_which_no_frame_comes() {
     let (published, summary) = start(settings(), false).stop();
-    assert_eq!((published.len(), summary.counts), (0, Counts::default()));
+    assert_eq!((published.len(), summary.frames.counts), (0, Counts::default()));
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn stamps_that_go_back_are_processed() {
     for millis in [500, 600, 100, 200] {
         rig.one(red(millis));
     }
-    assert_eq!(rig.stop().1.counts.processed, 4);
+    assert_eq!(rig.stop().1.frames.counts.processed, 4);
 }
 
 #[test]
@@ -404,7 +404,7 @@ fn on_demand_one_frame_is_processed_for_each_request() {
     assert_eq!(next.blocking_recv().unwrap().unwrap().best, "blue", "only the actions that were asked for");
     let (published, summary) = rig.stop();
     assert_eq!(published.len(), 2, "what was asked for is published too");
-    assert_eq!((summary.counts.processed, summary.counts.dropped_by["superseded"]), (2, 2));
+    assert_eq!((summary.frames.counts.processed, summary.frames.counts.dropped_by["superseded"]), (2, 2));
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn a_look_beside_the_stream_leaves_it_as_it_is() {
     rig.one(red(2));
     let (published, summary) = rig.stop();
     let best: Vec<&str> = published.iter().map(|result| result.best.as_str()).collect();
-    assert_eq!((best, summary.counts.processed), (vec!["red", "red"], 2));
+    assert_eq!((best, summary.frames.counts.processed), (vec!["red", "red"], 2));
 }
 
 #[test]
@@ -429,7 +429,7 @@ fn a_request_waits_past_frames_that_are_not_sound() {
     rig.intake.offer(0, Message { readable: false, ..red(3) });
     let late = rig.ask(&[], Duration::ZERO).blocking_recv().unwrap().unwrap_err();
     assert!(late.to_string().ends_with("the last trouble: cannot read the message: cut short"), "{late}");
-    assert_eq!(rig.stop().1.counts.rejected_by["bad_message"], 2);
+    assert_eq!(rig.stop().1.frames.counts.rejected_by["bad_message"], 2);
 }
 
 #[test]
@@ -449,7 +449,7 @@ fn requests_that_cannot_be_answered_are_refused_at_once() {
     let busy = replies.iter().filter(|reply| **reply == Err(DetectError::Busy { waiting: 32 })).count();
     assert_eq!((busy, replies.iter().filter(|reply| reply.is_ok()).count()), (8, 32));
     let (published, summary) = rig.stop();
-    assert_eq!((published.len(), summary.counts.processed), (1, 1), "one frame, however many asked");
+    assert_eq!((published.len(), summary.frames.counts.processed), (1, 1), "one frame, however many asked");
 }
 
 #[test]
@@ -506,5 +506,5 @@ fn after_a_reset_everything_counts_from_nothing() {
     rig.reset();
     assert_eq!(rig.counts(), Counts::default());
     rig.one(red(500));
-    assert_eq!(rig.stop().1.counts.processed, 1, "the stamp is forgotten, too");
+    assert_eq!(rig.stop().1.frames.counts.processed, 1, "the stamp is forgotten, too");
 }

@@ -61,9 +61,20 @@ pub enum Kind {
     Names {
         /// What empty means.
         empty: &'static str,
+        /// What the names must be beyond different.
+        check: fn(&[String]) -> Result<(), Misfit>,
         /// Where it goes.
         set: fn(&mut NodeSettings, &[String]),
     },
+}
+
+/// Why a list of names can't be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// What was found, where the whole list would not show it.
+    pub found: String,
+    /// What would be right.
+    pub hint: String,
 }
 
 /// What a double is when nobody sets it.

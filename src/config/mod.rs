@@ -5,6 +5,7 @@
 //!   -> NodeSettings, by the table PARAMETERS (which also writes config/affordance_node.yaml)
 //! ```
 
+mod cameras;
 mod choices;
 mod error;
 mod kind;
@@ -23,7 +24,7 @@ pub use choices::{
     ConvSearch, HeatmapEncoding, HeatmapSize, ImageTransport, Mode, ProviderChoice, Reliability, StampPolicy,
 };
 pub use error::{ConfigError, ValueError};
-pub use kind::{DoubleDefault, Kind, Parameter};
+pub use kind::{DoubleDefault, Kind, Misfit, Parameter};
 pub use live::{Change, Changed, ParameterSet, Range};
 pub use parameters::{PARAMETERS, find};
 pub use params_file::UnmatchedFile;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Mode, Parameter, ProviderChoice,
-    Reliability, StampPolicy,
+    Reliability, StampPolicy, cameras,
 };
 
 const fn value(number: f64) -> DoubleDefault {
@@ -34,7 +34,12 @@ pub static PARAMETERS: &[Parameter] = &[
         name: "affordances",
         live: true,
         description: "The actions to look for, by the model's own names.",
-        kind: Kind::Names { empty: "all of the model's", set: |s, names| s.affordances = names.to_vec() },
+        kind: Kind::Names {
+            empty: "all of the model's",
+            // The model knows.
+            check: |_| Ok(()),
+            set: |s, names| s.affordances = names.to_vec(),
+        },
     },
     Parameter {
         name: "execution_provider",
@@ -196,6 +201,16 @@ pub static PARAMETERS: &[Parameter] = &[
             default: "raw",
             names: ImageTransport::NAMES,
             set: |s, name| choose(&mut s.image_transport, ImageTransport::from_name(name)),
+        },
+    },
+    Parameter {
+        name: "cameras",
+        live: false,
+        description: "Names of several cameras, served in turns: inputs are then NAME/image, NAME/camera_info,                       NAME/depth/image, and outputs ~/NAME/heatmap and so on.",
+        kind: Kind::Names {
+            empty: "one camera, on image",
+            check: cameras::check,
+            set: |s, names| s.cameras = names.to_vec(),
         },
     },
     Parameter {

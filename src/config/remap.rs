@@ -3,7 +3,7 @@
 use super::value::shorten;
 
 /// A name's part in rcl's rules: letters, digits and underscores, no digit first, no two underscores in a row.
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         && !text.contains("__")

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
-    ConfigError, ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Mode, Origin, Override,
-    Overrides, PARAMETERS, Parameter, ParameterValue, ProviderChoice, Reliability, StampPolicy, ValueError, find,
-    value::shorten,
+    ConfigError, ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Misfit, Mode, Origin,
+    Override, Overrides, PARAMETERS, Parameter, ParameterValue, ProviderChoice, Reliability, StampPolicy, ValueError,
+    find, value::shorten,
 };
 use crate::error::one_line;
 
@@ -64,6 +64,8 @@ pub struct NodeSettings {
     pub stamp_policy: StampPolicy,
     /// Raw or compressed images.
     pub image_transport: ImageTransport,
+    /// Names of several cameras; empty = the only one, which has none.
+    pub cameras: Vec<String>,
     /// What we ask of cameras.
     pub input_reliability: Reliability,
     /// What we offer to subscribers.
@@ -190,8 +192,10 @@ impl NodeSettings {
                 check_text(text, MAX_TEXT_BYTES).map_err(|problem| refuse(Problem::found(problem)))?;
                 set(self, text);
             }
-            (Kind::Names { set, .. }, ParameterValue::StringArray(names)) => {
+            (Kind::Names { check, set, .. }, ParameterValue::StringArray(names)) => {
                 check_names(names).map_err(|problem| refuse(Problem::found(problem)))?;
+                check(names)
+                    .map_err(|Misfit { found, hint }| refuse(Problem { hint: Some(hint), found: Some(found) }))?;
                 set(self, names);
             }
             (Kind::Names { .. }, ParameterValue::String(name)) => {

@@ -92,6 +92,18 @@ impl Counts {
         }
     }
 
+    /// Adds another camera's.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.frames_in += other.frames_in;
+        self.processed += other.processed;
+        self.dropped += other.dropped;
+        self.rejected += other.rejected;
+        self.waiting += other.waiting;
+        for (sum, other) in [(&mut self.dropped_by, &other.dropped_by), (&mut self.rejected_by, &other.rejected_by)] {
+            other.iter().for_each(|(reason, count)| *sum.entry(reason).or_default() += count);
+        }
+    }
+
     /// What happened between `earlier` and now.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let by_reason = |now: &BTreeMap<&'static str, u64>, then: &BTreeMap<&'static str, u64>| {

@@ -1,66 +1,39 @@
 //! What the receiving side, the loop and the status publisher share: counts, rates, ages, the last trouble.
 
 use std::{
-    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
-
 use super::{
     accounting::{Counts, Outcome},
-    statistics::{Percentiles, RateMeter, Window},
+    statistics::{Percentiles, RateMeter},
+    windows::{FrameFigures, Windows},
 };
-use crate::perceive::pipeline::StageTimings;
 
 /// From this many failures of the model in a row on, the model counts as broken.
 pub const FAILURES_UNTIL_BROKEN: u32 = 3;
 
-/// Counters and figures of one running node.
+/// Counters and figures of one camera.
 #[derive(Debug)]
 pub struct Health {
+    camera: String,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    counts: Counts,
+pub(super) struct Inner {
+    pub counts: Counts,
     /// Dropped frames of which a result has told.
     drops_told: u64,
     started: Instant,
     last_processed: Option<Instant>,
     counts_when_processed: Counts,
     last_trouble: Option<String>,
-    inference_failures_in_a_row: u32,
-    arrivals: RateMeter,
-    results: RateMeter,
-    ages_seconds: Window,
-    latencies_millis: Window,
-    ages_beside_run_millis: Window,
-    stages_millis: StageWindows,
-}
-
-#[derive(Debug, Default)]
-struct StageWindows {
-    decode: Window,
-    resize: Window,
-    run: Window,
-    upsample: Window,
-    regions: Window,
-    overlay: Window,
-    publish: Window,
-}
-
-/// One frame's way through the loop.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct FrameFigures {
-    /// Publication minus stamp, where the stamp can be trusted.
-    pub age: Option<Duration>,
-    /// Publication minus reception.
-    pub latency: Duration,
-    pub stages: StageTimings,
-    pub publish: Duration,
+    pub inference_failures_in_a_row: u32,
+    pub arrivals: RateMeter,
+    pub results: RateMeter,
+    pub windows: Windows,
 }
 
 /// [`Health`] at one moment.
@@ -89,26 +62,6 @@ pub struct HealthSnapshot {
     pub inference_broken: bool,
 }
 
-/// What a run came to: one JSON object, for the log, the demo and the bench.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
-    /// The model that was used: "<name>:<first 12 hex digits of its sha256>".
-    pub model_id: String,
-    /// The execution provider in use.
-    pub provider: String,
-    /// Frames since the start.
-    #[serde(flatten)]
-    pub counts: Counts,
-    /// From reception to publication [ms].
-    pub latency_ms: Percentiles,
-    /// From stamp to publication [ms].
-    pub age_ms: Percentiles,
-    /// The same less the frame's own `session.run` [ms]. The aim: under one camera period.
-    pub age_beside_run_ms: Percentiles,
-    /// Median of each stage [ms]; null before the first.
-    pub stages_ms: BTreeMap<&'static str, Option<f32>>,
-}
-
 impl Default for Health {
     fn default() -> Self {
         Self::started_at(Instant::now())
@@ -118,7 +71,22 @@ impl Default for Health {
 impl Health {
     /// One that has counted nothing. `now` is where its first silence begins.
     pub fn started_at(now: Instant) -> Self {
-        Self { inner: Mutex::new(Inner::started_at(now)) }
+        Self::of_camera("", now)
+    }
+
+    /// The same of one of several cameras.
+    pub fn of_camera(name: &str, now: Instant) -> Self {
+        Self { camera: name.to_owned(), inner: Mutex::new(Inner::started_at(now)) }
+    }
+
+    /// Its camera's name; empty = the only camera.
+    pub fn camera(&self) -> &str {
+        &self.camera
+    }
+
+    /// What is said about its camera, with the camera's name where it has one.
+    pub fn say(&self, sentence: &str) -> String {
+        if self.camera.is_empty() { sentence.to_owned() } else { format!("camera {}: {sentence}", self.camera) }
     }
 
     /// The node begins to look for frames (again): a silence counts from now on.
@@ -170,12 +138,7 @@ impl Health {
         inner.last_processed = Some(now);
         inner.counts_when_processed = inner.counts.clone();
         inner.last_trouble = None;
-        if let Some(age) = figures.age {
-            inner.ages_seconds.push(age.as_secs_f32());
-            inner.ages_beside_run_millis.push(millis(age.saturating_sub(figures.stages.run)));
-        }
-        inner.latencies_millis.push(millis(figures.latency));
-        inner.stages_millis.push(figures);
+        inner.windows.push(figures);
         std::mem::take(&mut inner.inference_failures_in_a_row)
     }
 
@@ -198,9 +161,9 @@ impl Health {
             counts: inner.counts.clone(),
             fps_in: inner.arrivals.hz(now),
             fps_out: inner.results.hz(now),
-            age_seconds: inner.ages_seconds.percentiles(),
-            latency_millis: inner.latencies_millis.percentiles(),
-            stages_millis: inner.stages_millis.percentiles(),
+            age_seconds: inner.windows.ages_seconds.percentiles(),
+            latency_millis: inner.windows.latencies_millis.percentiles(),
+            stages_millis: inner.windows.stages_millis(),
             quiet_for: now.saturating_duration_since(inner.last_processed.unwrap_or(inner.started)),
             since_processed: inner.counts.since(&inner.counts_when_processed),
             last_trouble: inner.last_trouble.clone(),
@@ -208,24 +171,8 @@ impl Health {
         }
     }
 
-    /// The final word on a run.
-    pub fn summary(&self, model_id: String, provider: String) -> Summary {
-        let inner = self.lock();
-        let ages = inner.ages_seconds.percentiles();
-        let to_millis = |seconds: Option<f32>| seconds.map(|s| s * 1e3);
-        Summary {
-            model_id,
-            provider,
-            counts: inner.counts.clone(),
-            latency_ms: inner.latencies_millis.percentiles(),
-            age_ms: Percentiles { p50: to_millis(ages.p50), p99: to_millis(ages.p99) },
-            age_beside_run_ms: inner.ages_beside_run_millis.percentiles(),
-            stages_ms: inner.stages_millis.medians(),
-        }
-    }
-
     // A panic while the lock is held cannot leave counts half-changed in a way that matters more than going on.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -242,47 +189,7 @@ impl Inner {
             inference_failures_in_a_row: 0,
             arrivals: RateMeter::default(),
             results: RateMeter::default(),
-            ages_seconds: Window::default(),
-            latencies_millis: Window::default(),
-            ages_beside_run_millis: Window::default(),
-            stages_millis: StageWindows::default(),
+            windows: Windows::default(),
         }
     }
-}
-
-impl StageWindows {
-    fn push(&mut self, figures: &FrameFigures) {
-        let stages = &figures.stages;
-        self.decode.push(millis(stages.decode));
-        self.resize.push(millis(stages.resize));
-        self.run.push(millis(stages.run));
-        self.upsample.push(millis(stages.upsample));
-        self.regions.push(millis(stages.regions));
-        self.overlay.push(millis(stages.overlay));
-        self.publish.push(millis(figures.publish));
-    }
-
-    fn named(&self) -> [(&'static str, &Window); 7] {
-        [
-            ("decode", &self.decode),
-            ("resize", &self.resize),
-            ("run", &self.run),
-            ("upsample", &self.upsample),
-            ("regions", &self.regions),
-            ("overlay", &self.overlay),
-            ("publish", &self.publish),
-        ]
-    }
-
-    fn percentiles(&self) -> [(&'static str, Percentiles); 7] {
-        self.named().map(|(name, window)| (name, window.percentiles()))
-    }
-
-    fn medians(&self) -> BTreeMap<&'static str, Option<f32>> {
-        self.named().into_iter().map(|(name, window)| (name, window.percentiles().p50)).collect()
-    }
-}
-
-fn millis(duration: Duration) -> f32 {
-    duration.as_secs_f32() * 1e3
 }

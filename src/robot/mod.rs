@@ -28,10 +28,12 @@ mod run;
 mod silence;
 mod sink;
 mod statistics;
+mod totals;
+mod windows;
 
 pub use accounting::{Counts, DropReason};
 pub use admission::{Admission, AdmissionSettings, Admitted, FrameTimes, Verdict};
-pub use health::{FAILURES_UNTIL_BROKEN, Health, HealthSnapshot, Summary};
+pub use health::{FAILURES_UNTIL_BROKEN, Health, HealthSnapshot};
 pub use intake::{Incoming, Intake};
 pub use mailbox::{Mailbox, Taken};
 #[cfg(feature = "onnx")]
@@ -42,3 +44,4 @@ pub use run::run;
 pub use silence::{InputFacts, PublisherFacts, SilenceLevel, SilenceReport, SilenceWatch};
 pub use sink::{PublishError, PublishFacts, Sink};
 pub use statistics::Percentiles;
+pub use totals::{FrameSummary, Summary, Totals};

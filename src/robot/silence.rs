@@ -11,6 +11,8 @@ const ERROR_FACTOR: u32 = 5;
 /// What the middleware knows about the input topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputFacts {
+    /// Its name before remapping.
+    pub input: String,
     /// Its name after remapping.
     pub topic: String,
     /// The message type we subscribe to, as ROS writes it ("sensor_msgs/msg/Image").
@@ -21,6 +23,20 @@ pub struct InputFacts {
     pub publishers: Vec<PublisherFacts>,
     /// False while use_sim_time is on and no /clock message has come.
     pub clock_started: bool,
+}
+
+impl InputFacts {
+    /// Who they are, where several publish what belongs to one camera.
+    pub fn rivals(&self) -> Option<String> {
+        let of_type = self.publishers.iter().filter(|publisher| publisher.message_type == self.message_type);
+        let mut nodes: Vec<&str> = of_type.map(|publisher| publisher.node.as_str()).collect();
+        nodes.sort_unstable();
+        let (topic, several) = (&self.topic, nodes.len() > 1);
+        several.then(|| {
+            let (count, nodes) = (nodes.len(), nodes.join(", "));
+            format!("{count} publishers on {topic}, as if they were one camera: {nodes}")
+        })
+    }
 }
 
 /// One publisher on the input topic.
@@ -140,9 +156,9 @@ fn explain(health: &HealthSnapshot, facts: &InputFacts) -> (Cause, String) {
 }
 
 fn explain_nothing_came(facts: &InputFacts) -> (Cause, String) {
-    let InputFacts { topic, message_type, requested, publishers, .. } = facts;
+    let InputFacts { input, topic, message_type, requested, publishers, .. } = facts;
     let Some(first) = publishers.first() else {
-        return (Cause::NoPublisher, format!("no publisher on {topic} (remap it: -r image:=/your/camera/image)"));
+        return (Cause::NoPublisher, format!("no publisher on {topic} (remap it: -r {input}:=/your/camera/image)"));
     };
     let Some(typed) = publishers.iter().find(|publisher| publisher.message_type == *message_type) else {
         let found = &first.message_type;
@@ -176,13 +192,14 @@ mod tests {
     use super::*;
     use crate::{
         perceive::RejectReason,
-        robot::{Health, accounting::Outcome, health::FrameFigures},
+        robot::{Health, accounting::Outcome, windows::FrameFigures},
     };
 
     const TIMEOUT: Duration = Duration::from_secs(2);
 
     fn facts(publishers: Vec<PublisherFacts>) -> InputFacts {
         InputFacts {
+            input: "image".to_owned(),
             topic: "/camera/image".to_owned(),
             message_type: "sensor_msgs/msg/Image".to_owned(),
             requested: Reliability::BestEffort,
@@ -224,6 +241,8 @@ mod tests {
             "publisher /camera sends sensor_msgs/msg/PointCloud2 on /camera/image, we expect sensor_msgs/msg/Image"
         ));
         assert!(say(facts(vec![camera()])).ends_with("publisher /camera is there, but nothing comes on /camera/image"));
+        let left = InputFacts { input: "left/image".to_owned(), ..facts(vec![]) };
+        assert!(say(left).ends_with("(remap it: -r left/image:=/your/camera/image)"));
         let no_clock = InputFacts { clock_started: false, ..facts(vec![camera()]) };
         assert!(say(no_clock).ends_with("waiting for /clock, since use_sim_time is on"));
     }
@@ -271,5 +290,16 @@ mod tests {
         health.arrived(started);
         let snapshot = health.snapshot(started + TIMEOUT * 2);
         assert_eq!(SilenceWatch::new(TIMEOUT).check(&snapshot, || facts(vec![camera()])), None);
+    }
+
+    #[test]
+    fn several_publishers_of_pictures_are_named() {
+        let other = |node: &str| PublisherFacts { node: node.to_owned(), ..camera() };
+        let cloud = PublisherFacts { message_type: "sensor_msgs/msg/PointCloud2".to_owned(), ..camera() };
+        assert_eq!(facts(vec![camera(), cloud.clone()]).rivals(), None);
+        assert_eq!(
+            facts(vec![other("/replay"), cloud, camera()]).rivals().unwrap(),
+            "2 publishers on /camera/image, as if they were one camera: /camera, /replay"
+        );
     }
 }

@@ -40,6 +40,11 @@ impl Window {
         }
     }
 
+    /// Adds another's values, beyond what a window keeps.
+    pub fn absorb(&mut self, other: &Self) {
+        self.values.extend_from_slice(&other.values);
+    }
+
     pub fn percentiles(&self) -> Percentiles {
         let mut sorted = self.values.clone();
         sorted.sort_unstable_by(f32::total_cmp);

@@ -1,7 +1,8 @@
-//! One camera: its input topics, its accounting, its output topics. What several cameras would each have lies here, what
-//! they would share (the model, the loop) does not.
+//! The cameras: each with its input topics, its accounting, its output topics. What they share (the model, the loop, the
+//! intake) is not here but passed in.
 
 use std::{
+    slice,
     sync::{Arc, PoisonError},
     time::Instant,
 };
@@ -16,13 +17,14 @@ use super::{
     publish::{LatestCameraInfo, RosSink, SinkInputs},
     qos,
     spin::{Graph, Spin, Works},
+    topic::CameraNames,
 };
 use crate::{
     config::{NodeSettings, Reliability, RosArgs},
-    robot::{Health, InputFacts, Intake, Sink, depth::DepthInbox},
+    robot::{Health, InputFacts, Intake, PublishError, Sink, depth::DepthInbox},
 };
 
-/// The camera's topics, before remapping.
+/// A camera's topics, before its name and remapping.
 const IMAGE: &str = "image";
 const CAMERA_INFO: &str = "camera_info";
 const DEPTH: &str = "depth/image";
@@ -30,13 +32,26 @@ const DEPTH: &str = "depth/image";
 /// Where the node's frames and orders come in.
 pub type RosIntake = Intake<CameraMessage, <RosSink as Sink>::Answer>;
 
-/// Lives as long as the node; its inputs are closed until [`Self::open`].
+/// All cameras of the node, in the order of the parameter `cameras`, which is that of their places in the intake. There is
+/// at least one.
+pub struct Cameras(Vec<Camera>);
+
+/// Lives as long as the node; its inputs are closed until [`Cameras::open`].
 pub struct Camera {
+    /// Its name; empty = the only one.
+    pub name: String,
     /// Where its images come from.
     pub topic: CameraTopic,
     /// What is counted of it, over all activations.
     pub health: Arc<Health>,
+    names: CameraNames,
     graph: Graph,
+    inputs: Inputs,
+}
+
+/// What a camera sends. Clones are the same inputs.
+#[derive(Clone)]
+struct Inputs {
     images: Inlet<Vec<u8>>,
     calibrations: Inlet<CameraInfo>,
     latest: LatestCameraInfo,
@@ -45,79 +60,72 @@ pub struct Camera {
 }
 
 /// A camera's depth images.
+#[derive(Clone)]
 struct Depth {
     images: Inlet<Vec<u8>>,
     inbox: Arc<DepthInbox<DepthMessage>>,
 }
 
-impl Camera {
-    /// The one camera of the node.
+impl Cameras {
+    /// Those that the settings name, or the only one.
     pub fn new(works: &mut Works, args: &RosArgs, settings: &NodeSettings) -> Self {
-        let topic = CameraTopic::new(IMAGE, args, settings);
-        Self {
-            health: Arc::new(Health::default()),
-            graph: works.watch(topic.resolved.clone()),
-            images: Inlet::new(topic.subscribed.clone()),
-            calibrations: Inlet::new(CAMERA_INFO.to_owned()),
-            latest: LatestCameraInfo::default(),
-            depth: settings.use_depth.then(|| Depth { images: Inlet::new(DEPTH.to_owned()), inbox: Arc::default() }),
-            topic,
+        const ONLY: &[String] = &[String::new()];
+        let names = if settings.cameras.is_empty() { ONLY } else { &settings.cameras };
+        Self(names.iter().map(|name| Camera::new(name, works, args, settings)).collect())
+    }
+
+    /// Each, by its place.
+    pub fn iter(&self) -> slice::Iter<'_, Camera> {
+        self.0.iter()
+    }
+
+    /// What is counted of each.
+    pub fn healths(&self) -> Vec<Arc<Health>> {
+        self.0.iter().map(|camera| camera.health.clone()).collect()
+    }
+
+    /// Makes each one's output topics when called on the ROS thread; on an error there are none.
+    ///
+    /// # Errors
+    /// (Of what is returned.) rcl refuses a name or has no resources left.
+    pub fn sinks(
+        &self,
+        settings: Arc<NodeSettings>,
+        model_id: String,
+    ) -> impl FnOnce(&mut Works) -> Result<Vec<RosSink>, PublishError> + Send + 'static {
+        let inputs: Vec<_> = self.0.iter().map(Camera::sink_inputs).collect();
+        move |works| {
+            let mut sinks = Vec::with_capacity(inputs.len());
+            for inputs in inputs {
+                match RosSink::create(works, &settings, model_id.clone(), inputs) {
+                    Ok(sink) => sinks.push(sink),
+                    Err(error) => {
+                        sinks.into_iter().for_each(|sink: RosSink| sink.destroy(works));
+                        return Err(error);
+                    }
+                }
+            }
+            Ok(sinks)
         }
     }
 
-    /// Creates its output topics.
-    ///
-    /// # Errors
-    /// rcl refuses a name or has no resources left.
-    pub async fn create_sink(
-        &self,
-        spin: &Spin,
-        settings: Arc<NodeSettings>,
-        model_id: String,
-    ) -> Result<RosSink, NodeError> {
-        let latest = self.latest.clone();
-        let depth = self
-            .depth
-            .as_ref()
-            .map(|depth| depth::Source { inbox: depth.inbox.clone(), rectification: self.topic.rectification() });
-        let inputs = SinkInputs { camera_info: latest, depth };
-        let sink = spin.call(move |works| RosSink::create(works, &settings, model_id, inputs)).await??;
-        Ok(sink)
-    }
-
-    /// Subscribes to its inputs. The intake is a new one, which counts in [`Self::health`].
+    /// Subscribes to all inputs. The intake is a new one, which counts in each camera's health. On an error some may be
+    /// open: [`Self::close`] them.
     ///
     /// # Errors
     /// rcl refuses a name or has no resources left.
     pub async fn open(&self, spin: &Spin) -> Result<Arc<RosIntake>, NodeError> {
-        let intake = Arc::new(Intake::new([self.health.clone()]));
-        let (images, calibrations, topic) = (self.images.clone(), self.calibrations.clone(), self.topic.clone());
-        let (latest, offered) = (self.latest.clone(), intake.clone());
-        // A calibration from before is of a camera that may have been changed meanwhile.
-        *latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.health.resumed(Instant::now());
-        let depth = self.depth.as_ref().map(|depth| {
-            depth.inbox.clear();
-            (depth.images.clone(), depth.inbox.clone())
-        });
+        let intake = Arc::new(Intake::new(self.healths()));
+        let now = Instant::now();
+        self.0.iter().for_each(|camera| camera.health.resumed(now));
+        let all: Vec<_> = self.0.iter().map(|camera| (camera.inputs.clone(), camera.topic.clone())).collect();
+        let offered = intake.clone();
+        // One call for all: each would wait for a turn of the ROS thread.
         spin.call(move |works| {
-            if let Some((images, inbox)) = depth {
-                let subscribe =
-                    |node: &mut r2r::Node, name: &str| node.subscribe_raw(name, "sensor_msgs/msg/Image", qos::depth());
-                images.open(works, subscribe, depth::receiver(inbox))?;
-            }
-            images.open(
-                works,
-                |node, name| node.subscribe_raw(name, topic.message_type, qos::input(topic.reliability)),
-                move |bytes| {
-                    offered.offer(0, CameraMessage { transport: topic.transport, bytes, received: Instant::now() });
-                },
-            )?;
-            calibrations.open(
-                works,
-                |node, name| node.subscribe(name, qos::input(Reliability::BestEffort)),
-                move |camera_info| *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(camera_info),
-            )
+            let open = |(place, (inputs, topic)): (usize, &(Inputs, CameraTopic))| {
+                inputs.open(works, topic, Seat { place, intake: offered.clone() })
+            };
+            all.iter().enumerate().try_for_each(open)
         })
         .await??;
         Ok(intake)
@@ -125,26 +133,99 @@ impl Camera {
 
     /// Takes nothing in any more.
     pub fn close(&self) {
-        self.images.close();
-        self.calibrations.close();
-        if let Some(depth) = &self.depth {
-            depth.images.close();
+        self.0.iter().for_each(|camera| camera.inputs.close());
+    }
+
+    /// Their image topics, for the log.
+    pub fn topics(&self) -> String {
+        self.0.iter().map(|camera| camera.topic.resolved.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Where a camera's images go.
+struct Seat {
+    place: usize,
+    intake: Arc<RosIntake>,
+}
+
+impl Camera {
+    fn new(name: &str, works: &mut Works, args: &RosArgs, settings: &NodeSettings) -> Self {
+        let names = CameraNames::new(name);
+        let topic = CameraTopic::new(&names.input(IMAGE), args, settings);
+        let depth = || Depth { images: Inlet::new(names.input(DEPTH)), inbox: Arc::default() };
+        Self {
+            name: name.to_owned(),
+            health: Arc::new(Health::of_camera(name, Instant::now())),
+            graph: works.watch(topic.resolved.clone()),
+            inputs: Inputs {
+                images: Inlet::new(topic.subscribed.clone()),
+                calibrations: Inlet::new(names.input(CAMERA_INFO)),
+                latest: LatestCameraInfo::default(),
+                depth: settings.use_depth.then(depth),
+            },
+            topic,
+            names,
+        }
+    }
+
+    fn sink_inputs(&self) -> SinkInputs {
+        let source =
+            |depth: &Depth| depth::Source { inbox: depth.inbox.clone(), rectification: self.topic.rectification() };
+        SinkInputs {
+            names: self.names.clone(),
+            camera_info: self.inputs.latest.clone(),
+            depth: self.inputs.depth.as_ref().map(source),
         }
     }
 
     /// Why the last picture's regions had no 3D, where they should have.
     pub fn depth_trouble(&self) -> Option<String> {
-        self.depth.as_ref()?.inbox.trouble()
+        self.inputs.depth.as_ref()?.inbox.trouble()
     }
 
     /// What the middleware knows about its images.
     pub fn facts(&self, clock_started: bool) -> InputFacts {
         InputFacts {
+            input: self.names.input(IMAGE),
             topic: self.topic.resolved.clone(),
             message_type: self.topic.message_type.to_owned(),
             requested: self.topic.reliability,
             publishers: self.graph.publishers(),
             clock_started,
+        }
+    }
+}
+
+impl Inputs {
+    fn open(&self, works: &mut Works, topic: &CameraTopic, seat: Seat) -> Result<(), NodeError> {
+        let (latest, transport) = (self.latest.clone(), topic.transport);
+        // A calibration from before is of a camera that may have been changed meanwhile.
+        *latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(Depth { images, inbox }) = &self.depth {
+            inbox.clear();
+            let subscribe =
+                |node: &mut r2r::Node, name: &str| node.subscribe_raw(name, "sensor_msgs/msg/Image", qos::depth());
+            images.open(works, subscribe, depth::receiver(inbox.clone()))?;
+        }
+        self.images.open(
+            works,
+            |node, name| node.subscribe_raw(name, topic.message_type, qos::input(topic.reliability)),
+            move |bytes| {
+                seat.intake.offer(seat.place, CameraMessage { transport, bytes, received: Instant::now() });
+            },
+        )?;
+        self.calibrations.open(
+            works,
+            |node, name| node.subscribe(name, qos::input(Reliability::BestEffort)),
+            move |camera_info| *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(camera_info),
+        )
+    }
+
+    fn close(&self) {
+        self.images.close();
+        self.calibrations.close();
+        if let Some(depth) = &self.depth {
+            depth.images.close();
         }
     }
 }

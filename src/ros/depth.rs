@@ -3,14 +3,16 @@
 use std::{sync::Arc, time::Instant};
 
 use r2r::{
-    Node, Publisher, QosProfile,
     builtin_interfaces::msg::Duration,
     geometry_msgs::msg::{Point, PoseArray, Vector3},
     std_msgs::msg::ColorRGBA,
     visualization_msgs::msg::{Marker, MarkerArray},
 };
 
-use super::{publish, regions};
+use super::{
+    regions,
+    topic::{Maker, Topic},
+};
 use crate::{
     message::image::{self, Header, Transport},
     perceive::{
@@ -25,8 +27,6 @@ use crate::{
     },
 };
 
-const GRASP_POSES: &str = "~/grasp_poses";
-const MARKERS: &str = "~/markers";
 /// How long a marker stays when no newer one comes [s].
 const LIFETIME_SECONDS: i32 = 1;
 /// Thickness of drawn lines [m].
@@ -79,8 +79,8 @@ pub fn receiver(inbox: Arc<DepthInbox<DepthMessage>>) -> impl FnMut(Vec<u8>) + S
 /// The topics that only depth can fill.
 #[derive(Debug)]
 pub struct Topics {
-    grasp_poses: Publisher<PoseArray>,
-    markers: Publisher<MarkerArray>,
+    grasp_poses: Topic<PoseArray>,
+    markers: Topic<MarkerArray>,
     /// Markers shown, of each kind: those beyond the next picture's are deleted.
     shown: usize,
 }
@@ -88,15 +88,8 @@ pub struct Topics {
 impl Topics {
     /// # Errors
     /// rcl refuses a name or has no resources left.
-    pub fn create(node: &mut Node, qos: impl Fn() -> QosProfile) -> Result<Self, PublishError> {
-        let grasp_poses = publish::create(node, GRASP_POSES, qos())?;
-        Ok(Self { grasp_poses, markers: publish::create(node, MARKERS, qos())?, shown: 0 })
-    }
-
-    /// Destroys the topics.
-    pub fn destroy(self, node: &mut Node) {
-        node.destroy_publisher(self.grasp_poses);
-        node.destroy_publisher(self.markers);
+    pub fn create(maker: &mut Maker<'_>) -> Result<Self, PublishError> {
+        Ok(Self { grasp_poses: maker.topic("grasp_poses")?, markers: maker.topic("markers")?, shown: 0 })
     }
 
     /// Publishes the grasps of one picture, best first, to those who listen. None is an answer too.
@@ -107,12 +100,12 @@ impl Topics {
         depth: &DepthResult,
     ) -> Result<(), PublishError> {
         let grasps = || perception.regions.iter().zip(&depth.regions).filter_map(|(r, d)| Some((r, d.grasp?)));
-        if publish::has_subscribers(&self.grasp_poses) {
+        if self.grasp_poses.is_heard() {
             let poses = grasps().map(|(_, grasp)| regions::pose(&grasp)).collect();
             let message = PoseArray { header: regions::header(header), poses };
-            publish::publish(&self.grasp_poses, GRASP_POSES, &message)?;
+            self.grasp_poses.publish(&message)?;
         }
-        if !publish::has_subscribers(&self.markers) {
+        if !self.markers.is_heard() {
             self.shown = 0;
             return Ok(());
         }
@@ -126,7 +119,7 @@ impl Topics {
             markers.extend(KINDS.map(|kind| blank(header, kind, id, Marker::DELETE as i32)));
         }
         self.shown = count;
-        publish::publish(&self.markers, MARKERS, &MarkerArray { markers })
+        self.markers.publish(&MarkerArray { markers })
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! configure    model-load thread -> Pipeline; output topics
-//! activate     inputs -> Intake; perception thread: Intake -> robot::run (Pipeline) -> RosSink
-//! deactivate   inputs closed; the frame at work is finished; Pipeline and RosSink come back
+//! activate     all inputs -> Intake; perception thread: Intake -> robot::run (Pipeline) -> a RosSink each
+//! deactivate   inputs closed; the frame at work is finished; Pipeline and RosSinks come back
 //! cleanup      all of it freed
 //! ```
 
@@ -17,7 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     NodeError,
-    camera::{Camera, RosIntake},
+    camera::{Cameras, RosIntake},
     clock::RosClock,
     load,
     publish::{self, RosSink},
@@ -41,8 +41,8 @@ pub struct Workplace {
     pub spin: Spin,
     /// The ROS clock.
     pub clock: RosClock,
-    /// The node's camera.
-    pub camera: Camera,
+    /// The node's cameras.
+    pub cameras: Cameras,
     /// The settings in force; see [`robot::run`].
     pub settings: watch::Receiver<Arc<NodeSettings>>,
     /// What is known of the model.
@@ -108,7 +108,8 @@ enum Stage {
 /// Everything that cleanup frees.
 struct Loaded {
     pipeline: Box<Pipeline>,
-    sink: RosSink,
+    /// One for each camera.
+    sinks: Vec<RosSink>,
     labels: Labels,
 }
 
@@ -139,7 +140,7 @@ impl Workplace {
     /// What the node's whole life came to; None if it never had a model.
     pub fn summary(&self) -> Option<Summary> {
         let last = self.models.last()?;
-        Some(self.camera.health.summary(last.id.clone(), last.provider.used.name().to_owned()))
+        Some(Summary::of(&self.cameras.healths(), last.id.clone(), last.provider.used.name().to_owned()))
     }
 
     /// The settings in force.
@@ -147,21 +148,23 @@ impl Workplace {
         self.settings.borrow().clone()
     }
 
-    /// Creates the output topics.
+    /// Creates the output topics: each camera's, and the one for all. On an error there are none.
     async fn create_topics(
         &self,
         settings: Arc<NodeSettings>,
         model_id: String,
-    ) -> Result<(RosSink, Publisher<LabelInfo>), NodeError> {
-        let sink = self.camera.create_sink(&self.spin, settings, model_id).await?;
-        let topics =
-            self.spin.call(move |works| match publish::create(&mut works.node, "~/label_info", qos::latched()) {
-                Ok(label_info) => Ok((sink, label_info)),
+    ) -> Result<(Vec<RosSink>, Publisher<LabelInfo>), NodeError> {
+        let create_sinks = self.cameras.sinks(settings, model_id);
+        let topics = self.spin.call(move |works| {
+            let sinks = create_sinks(works)?;
+            match publish::create(&mut works.node, "~/label_info", qos::latched()) {
+                Ok(label_info) => Ok((sinks, label_info)),
                 Err(error) => {
-                    sink.destroy(works);
+                    sinks.into_iter().for_each(|sink| sink.destroy(works));
                     Err(error)
                 }
-            });
+            }
+        });
         Ok(topics.await??)
     }
 }
@@ -209,7 +212,7 @@ impl Holding {
     /// Takes nothing in any more, and waits for the frame at work.
     pub async fn finish_frame(&mut self) {
         if let Stage::Running(running) = &self.stage {
-            self.place.camera.close();
+            self.place.cameras.close();
             running.intake.stop();
             self.broken().await;
         }
@@ -228,10 +231,10 @@ impl Holding {
             contract: pipeline.contract().clone(),
             provider: pipeline.provider().clone(),
         });
-        let (sink, publisher) = place.create_topics(settings, facts.id.clone()).await?;
+        let (sinks, publisher) = place.create_topics(settings, facts.id.clone()).await?;
         let labels = Labels { publisher, facts: facts.clone() };
         labels.publish(&place);
-        let loaded = Loaded { pipeline: Box::new(pipeline), sink, labels };
+        let loaded = Loaded { pipeline: Box::new(pipeline), sinks, labels };
         place.models.set(Some(facts));
         self.stage = Stage::Loaded(Box::new(loaded));
         Ok(())
@@ -239,10 +242,10 @@ impl Holding {
 
     async fn activate(&mut self, mut loaded: Box<Loaded>) -> Result<(), Failed> {
         let place = self.place.clone();
-        let intake = match place.camera.open(&place.spin).await {
+        let intake = match place.cameras.open(&place.spin).await {
             Ok(intake) => intake,
             Err(error) => {
-                place.camera.close();
+                place.cameras.close();
                 self.stage = Stage::Loaded(loaded);
                 return Err(error.into());
             }
@@ -252,8 +255,8 @@ impl Holding {
         let ended = {
             let (intake, clock, settings) = (intake.clone(), place.clock.clone(), place.settings.clone());
             on_thread("perception", move || {
-                let Loaded { pipeline, sink, .. } = &mut *loaded;
-                robot::run(&intake, pipeline, std::slice::from_mut(sink), settings, &|| clock.now_nanos());
+                let Loaded { pipeline, sinks, .. } = &mut *loaded;
+                robot::run(&intake, pipeline, sinks, settings, &|| clock.now_nanos());
                 loaded
             })
             .map_err(lost)?
@@ -263,13 +266,13 @@ impl Holding {
             "model {} on {}; waiting for images on {}",
             facts.id,
             facts.provider.used.name(),
-            place.camera.topic.resolved
+            place.cameras.topics()
         );
         Ok(())
     }
 
     async fn deactivate(&mut self, running: Running) -> Result<(), Failed> {
-        self.place.camera.close();
+        self.place.cameras.close();
         running.intake.stop();
         let loaded = running.ended.await.map_err(|_| broken("perception"))?;
         self.stage = Stage::Loaded(loaded);
@@ -281,15 +284,15 @@ impl Holding {
             Stage::Empty => return Ok(()),
             Stage::Loaded(loaded) => loaded,
             Stage::Running(running) => {
-                self.place.camera.close();
+                self.place.cameras.close();
                 running.intake.stop();
                 running.ended.await.map_err(|_| broken("perception"))?
             }
         };
-        let Loaded { pipeline, sink, labels } = *loaded;
+        let Loaded { pipeline, sinks, labels } = *loaded;
         self.place.models.set(None);
         let destroyed = self.place.spin.call(move |works| {
-            sink.destroy(works);
+            sinks.into_iter().for_each(|sink| sink.destroy(works));
             works.node.destroy_publisher(labels.publisher);
         });
         destroyed.await.map_err(lost)?;

@@ -19,6 +19,7 @@ pub mod regions;
 mod signals;
 mod spin;
 mod status;
+mod topic;
 
 pub use self::{error::NodeError, node::run};
 

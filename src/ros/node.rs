@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     NodeError,
-    camera::Camera,
+    camera::Cameras,
     clock::RosClock,
     lifecycle::{ChangeRequest, Managed, respond_to},
     log,
@@ -106,16 +106,16 @@ impl Running {
         }
         let clock = RosClock::of(&node);
         let mut works = Works::new(node);
-        let camera = Camera::new(&mut works, args, &settings);
+        let cameras = Cameras::new(&mut works, args, &settings);
         let (managed, changes) = Managed::create(&mut works, clock.clone())?;
-        let reporter = Reporter::create(&mut works, settings.input_timeout)?;
+        let reporter = Reporter::create(&mut works, &cameras, settings.input_timeout)?;
         let autostart = if settings.autostart { vec!["activate", "configure"] } else { Vec::new() };
         let models = Arc::new(Models::default());
         let events = Events::create(&mut works, clock.clone(), args.fully_qualified_name())?;
         let settings = Parameters::serve(&mut works, parameters, models.clone(), events)?;
         let (spinner, spin, spin_ended) =
             Spinner::start(works).map_err(|source| NodeError::System { what: "the ROS thread", source })?;
-        let place = Arc::new(Workplace { spin, clock, camera, settings: settings.clone(), models });
+        let place = Arc::new(Workplace { spin, clock, cameras, settings: settings.clone(), models });
         let work = Work::Idle(Holding::nothing(place.clone()));
         Ok(Self { place, managed, changes, reporter, spinner, spin_ended, settings, work, autostart })
     }

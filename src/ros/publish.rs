@@ -3,15 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
-use r2r::{
-    Node, Publisher, PublisherUntyped, QosProfile, looptrans_ros::msg::GraspRegionArray, sensor_msgs::msg::CameraInfo,
-};
+use r2r::{Node, Publisher, QosProfile, looptrans_ros::msg::GraspRegionArray, sensor_msgs::msg::CameraInfo};
 
 use super::{
     camera_info,
     depth::{self, DepthMessage},
-    qos, regions,
+    regions,
     spin::Works,
+    topic::{Bulk, CameraNames, Made, Maker, Topic},
 };
 use crate::{
     config::NodeSettings,
@@ -39,6 +38,8 @@ pub type LatestCameraInfo = Arc<Mutex<Option<CameraInfo>>>;
 /// What a sink takes from its camera beside the pictures.
 #[derive(Debug)]
 pub struct SinkInputs {
+    /// What its topics are called.
+    pub names: CameraNames,
     /// The newest calibration.
     pub camera_info: LatestCameraInfo,
     /// None: depth is not in use.
@@ -46,9 +47,9 @@ pub struct SinkInputs {
 }
 
 /// Publishes each frame's results. Only the grasp regions are made when nobody listens.
-#[derive(Debug)]
 pub struct RosSink {
     topics: Topics,
+    made: Made,
     model_id: String,
     jpeg_quality: u8,
     camera_info: LatestCameraInfo,
@@ -72,19 +73,33 @@ struct Depth {
 
 #[derive(Debug)]
 struct Topics {
-    grasp_regions: Publisher<GraspRegionArray>,
+    grasp_regions: Topic<GraspRegionArray>,
     heatmap: Bulk,
-    heatmap_camera_info: Publisher<CameraInfo>,
+    heatmap_camera_info: Topic<CameraInfo>,
     heatmaps: Bulk,
     overlay: Bulk,
     overlay_compressed: Bulk,
 }
 
-/// A topic whose messages we serialise ourselves.
-#[derive(Debug)]
-struct Bulk {
-    name: &'static str,
-    publisher: PublisherUntyped,
+impl Topics {
+    fn create(maker: &mut Maker<'_>) -> Result<Self, PublishError> {
+        let image = "sensor_msgs/msg/Image";
+        Ok(Self {
+            grasp_regions: maker.topic("grasp_regions")?,
+            heatmap: maker.bulk("heatmap", image)?,
+            heatmap_camera_info: maker.topic("heatmap/camera_info")?,
+            heatmaps: maker.bulk("heatmaps", "looptrans_ros/msg/HeatmapArray")?,
+            overlay: maker.bulk("overlay", image)?,
+            overlay_compressed: maker.bulk("overlay/compressed", "sensor_msgs/msg/CompressedImage")?,
+        })
+    }
+}
+
+impl Depth {
+    fn create(maker: &mut Maker<'_>, source: depth::Source, settings: &NodeSettings) -> Result<Self, PublishError> {
+        let stage = DepthStage::new(source.inbox, DepthStageSettings::from(settings), source.rectification);
+        Ok(Self { stage, topics: depth::Topics::create(maker)? })
+    }
 }
 
 impl RosSink {
@@ -98,34 +113,19 @@ impl RosSink {
         model_id: String,
         inputs: SinkInputs,
     ) -> Result<Self, PublishError> {
-        let node = &mut works.node;
-        let output = || qos::output(settings.output_reliability);
-        let image = "sensor_msgs/msg/Image";
-        let topics = Topics {
-            grasp_regions: create(node, "~/grasp_regions", output())?,
-            heatmap: Bulk::create(node, "~/heatmap", image, output())?,
-            heatmap_camera_info: create(node, "~/heatmap/camera_info", output())?,
-            heatmaps: Bulk::create(node, "~/heatmaps", "looptrans_ros/msg/HeatmapArray", output())?,
-            overlay: Bulk::create(node, "~/overlay", image, output())?,
-            overlay_compressed: Bulk::create(
-                node,
-                "~/overlay/compressed",
-                "sensor_msgs/msg/CompressedImage",
-                output(),
-            )?,
-        };
-        let depth = match inputs.depth {
-            Some(source) => {
-                let stage = DepthStage::new(source.inbox, DepthStageSettings::from(settings), source.rectification);
-                Some(Depth { stage, topics: depth::Topics::create(node, output)? })
-            }
-            None => None,
-        };
+        let SinkInputs { names, camera_info, depth } = inputs;
+        let maker = Maker::new(&mut works.node, &names, settings.output_reliability);
+        let ((topics, depth), made) = maker.all(|maker| {
+            let topics = Topics::create(maker)?;
+            let depth = depth.map(|source| Depth::create(maker, source, settings)).transpose()?;
+            Ok((topics, depth))
+        })?;
         Ok(Self {
             topics,
+            made,
             model_id,
             jpeg_quality: settings.overlay_jpeg_quality,
-            camera_info: inputs.camera_info,
+            camera_info,
             depth,
             measured: DepthResult::default(),
             message: Vec::new(),
@@ -137,20 +137,11 @@ impl RosSink {
 
     /// Destroys the output topics.
     pub fn destroy(self, works: &mut Works) {
-        let Topics { grasp_regions, heatmap, heatmap_camera_info, heatmaps, overlay, overlay_compressed } = self.topics;
-        let node = &mut works.node;
-        node.destroy_publisher(grasp_regions);
-        node.destroy_publisher(heatmap_camera_info);
-        for bulk in [heatmap, heatmaps, overlay, overlay_compressed] {
-            node.destroy_publisher_untyped(bulk.publisher);
-        }
-        if let Some(depth) = self.depth {
-            depth.topics.destroy(node);
-        }
+        self.made.destroy(&mut works.node);
     }
 
     fn publish_camera_info(&mut self, header: Header<'_>, source: Size, heat: Size) -> Result<(), PublishError> {
-        if !has_subscribers(&self.topics.heatmap_camera_info) {
+        if !self.topics.heatmap_camera_info.is_heard() {
             return Ok(());
         }
         let scaled = match &*self.camera_info.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -160,11 +151,11 @@ impl RosSink {
         match scaled {
             Ok(camera_info) => {
                 self.camera_info_warned = false;
-                publish(&self.topics.heatmap_camera_info, "~/heatmap/camera_info", &camera_info)
+                self.topics.heatmap_camera_info.publish(&camera_info)
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.camera_info_warned, true) {
-                    tracing::warn!("~/heatmap/camera_info is not published: {error}");
+                    tracing::warn!("{} is not published: {error}", self.topics.heatmap_camera_info.name);
                 }
                 Ok(())
             }
@@ -182,7 +173,7 @@ impl RosSink {
         let encoder = &mut JpegEncoder::new_with_quality(&mut self.jpeg, self.jpeg_quality);
         if let Err(error) = encoder.encode(overlay, overlay.width(), overlay.height(), ExtendedColorType::Rgb8) {
             if !std::mem::replace(&mut self.jpeg_warned, true) {
-                tracing::warn!("~/overlay/compressed is not published: {error}");
+                tracing::warn!("{} is not published: {error}", self.topics.overlay_compressed.name);
             }
             return Ok(());
         }
@@ -225,7 +216,7 @@ impl Sink for RosSink {
         let topics = &self.topics;
         Wanted {
             // The calibration follows the heatmap's size, so it needs one.
-            heatmap: topics.heatmap.is_heard() || has_subscribers(&topics.heatmap_camera_info),
+            heatmap: topics.heatmap.is_heard() || topics.heatmap_camera_info.is_heard(),
             heatmaps: topics.heatmaps.is_heard(),
             overlay: topics.overlay.is_heard() || topics.overlay_compressed.is_heard(),
         }
@@ -240,7 +231,7 @@ impl Sink for RosSink {
         let header = Header::from(frame);
         let source = perception.source;
         let array = regions::message(frame, perception, &self.measured, facts, &self.model_id);
-        publish(&self.topics.grasp_regions, "~/grasp_regions", &array)?;
+        self.topics.grasp_regions.publish(&array)?;
         if let Some(Depth { topics, .. }) = &mut self.depth {
             topics.publish(header, perception, &self.measured)?;
         }
@@ -270,34 +261,13 @@ impl Sink for RosSink {
     }
 }
 
-impl Bulk {
-    fn create(node: &mut Node, name: &'static str, message_type: &str, qos: QosProfile) -> Result<Self, PublishError> {
-        let publisher =
-            node.create_publisher_untyped(name, message_type, qos).map_err(|error| refused(name, &error))?;
-        Ok(Self { name, publisher })
-    }
-
-    fn is_heard(&self) -> bool {
-        self.publisher.get_inter_process_subscription_count().is_ok_and(|count| count > 0)
-    }
-
-    fn publish<E: ToString>(
-        &self,
-        buffer: &mut Vec<u8>,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), PublishError> {
-        write(buffer).map_err(|error| refused(self.name, &error))?;
-        self.publisher.publish_raw(buffer).map_err(|error| refused(self.name, &error))
-    }
-}
-
 /// Creates a topic.
 ///
 /// # Errors
 /// rcl refuses the name (a bad remap rule) or has no resources left.
 pub fn create<T: r2r::WrappedTypesupport>(
     node: &mut Node,
-    name: &'static str,
+    name: &str,
     qos: QosProfile,
 ) -> Result<Publisher<T>, PublishError> {
     node.create_publisher(name, qos).map_err(|error| refused(name, &error))
@@ -306,17 +276,12 @@ pub fn create<T: r2r::WrappedTypesupport>(
 /// Publishes a message whose strings hold no NUL.
 pub fn publish<T: r2r::WrappedTypesupport + 'static>(
     publisher: &Publisher<T>,
-    name: &'static str,
+    name: &str,
     message: &T,
 ) -> Result<(), PublishError> {
     publisher.publish(message).map_err(|error| refused(name, &error))
 }
 
-/// Whether somebody listens.
-pub fn has_subscribers<T: r2r::WrappedTypesupport + 'static>(publisher: &Publisher<T>) -> bool {
-    publisher.get_inter_process_subscription_count().is_ok_and(|count| count > 0)
-}
-
-fn refused(name: &str, cause: &impl ToString) -> PublishError {
+pub(super) fn refused(name: &str, cause: &impl ToString) -> PublishError {
     PublishError { what: name.to_owned(), cause: cause.to_string() }
 }

@@ -10,6 +10,7 @@ use r2r::{
 
 use super::{
     NodeError,
+    camera::{Camera, Cameras},
     managed::{ModelFacts, Workplace},
     publish, qos, regions,
     spin::Works,
@@ -20,7 +21,7 @@ use crate::{
         text::{MAX_LOG_BYTES, clean_prefix},
     },
     perceive::Stamp,
-    robot::{FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch, lifecycle::State},
+    robot::{FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch, Totals, lifecycle::State},
 };
 
 /// How often `~/status` is published.
@@ -30,63 +31,78 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Reporter {
     publisher: Publisher<NodeStatus>,
-    silence: SilenceWatch,
+    /// One for each camera.
+    watches: Vec<Watch>,
     input_timeout: Duration,
     published: Option<Instant>,
     /// Why the last transition did not succeed.
     trouble: Option<String>,
 }
 
+/// What has been told of a camera.
+#[derive(Debug)]
+struct Watch {
+    silence: SilenceWatch,
+    rivals: Option<String>,
+}
+
 /// The node at one moment.
 struct Moment<'a> {
     state: State,
     model: Option<&'a ModelFacts>,
-    health: &'a HealthSnapshot,
-    facts: &'a InputFacts,
-    depth_trouble: Option<String>,
+    totals: &'a Totals,
+    cameras: &'a [CameraMoment<'a>],
+}
+
+/// A camera at one moment.
+struct CameraMoment<'a> {
+    camera: &'a Camera,
+    health: HealthSnapshot,
+    facts: InputFacts,
 }
 
 impl Reporter {
-    /// Creates `~/status`. Silences longer than `input_timeout` are reported.
+    /// Creates `~/status`. Silences of a camera longer than `input_timeout` are reported.
     ///
     /// # Errors
     /// rcl refuses the name or has no resources left.
-    pub fn create(works: &mut Works, input_timeout: Duration) -> Result<Self, NodeError> {
+    pub fn create(works: &mut Works, cameras: &Cameras, input_timeout: Duration) -> Result<Self, NodeError> {
         let publisher = publish::create(&mut works.node, "~/status", qos::latched())?;
-        let silence = SilenceWatch::new(input_timeout);
-        Ok(Self { publisher, silence, input_timeout, published: None, trouble: None })
+        let watches = cameras.iter().map(|_| Watch::new(input_timeout)).collect();
+        Ok(Self { publisher, watches, input_timeout, published: None, trouble: None })
     }
 
     /// Another `input_timeout`.
     pub fn set_input_timeout(&mut self, input_timeout: Duration) {
         self.input_timeout = input_timeout;
-        self.silence.set_timeout(input_timeout);
+        self.watches.iter_mut().for_each(|watch| watch.silence.set_timeout(input_timeout));
     }
 
     /// The node is in another state; `trouble` says why, where that was not what was asked for. Publishes it at once.
     pub fn entered(&mut self, state: State, trouble: Option<String>, place: &Workplace) {
         self.trouble = trouble;
         if state == State::Active {
-            self.silence = SilenceWatch::new(self.input_timeout);
+            self.watches.iter_mut().for_each(|watch| *watch = Watch::new(self.input_timeout));
         }
         self.published = None;
         self.look(state, place);
     }
 
-    /// Logs the begin, the cause and the end of a silence, and publishes the status when it is time. Call it several
-    /// times per `input_timeout`.
+    /// Logs the begin, the cause and the end of each camera's silence, and publishes the status when it is time. Call it
+    /// several times per `input_timeout`.
     pub fn look(&mut self, state: State, place: &Workplace) {
         let now = Instant::now();
-        let health = place.camera.health.snapshot(now);
-        let facts = place.camera.facts(place.clock.now_nanos() > 0);
+        let clock_started = place.clock.now_nanos() > 0;
+        let moment = |camera| CameraMoment::new(camera, now, clock_started);
+        let cameras: Vec<CameraMoment<'_>> = place.cameras.iter().map(moment).collect();
         if state == State::Active {
-            self.watch_silence(&health, &facts);
+            self.watches.iter_mut().zip(&cameras).for_each(|(watch, camera)| watch.tell(camera));
         }
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
             let model = place.models.loaded();
-            let depth_trouble = place.camera.depth_trouble();
-            let moment = Moment { state, model: model.as_deref(), health: &health, facts: &facts, depth_trouble };
+            let totals = Totals::of(place.cameras.iter().map(|camera| &camera.health), now);
+            let moment = Moment { state, model: model.as_deref(), totals: &totals, cameras: &cameras };
             let status = self.status(place.clock.now(), &moment);
             if let Err(error) = publish::publish(&self.publisher, "~/status", &status) {
                 tracing::warn!("{error}");
@@ -94,19 +110,9 @@ impl Reporter {
         }
     }
 
-    fn watch_silence(&mut self, health: &HealthSnapshot, facts: &InputFacts) {
-        if let Some(report) = self.silence.check(health, || facts.clone()) {
-            match report.level {
-                SilenceLevel::Over => tracing::info!("{}", report.sentence),
-                SilenceLevel::Warn => tracing::warn!("{}", report.sentence),
-                SilenceLevel::Error => tracing::error!("{}", report.sentence),
-            }
-        }
-    }
-
     fn status(&self, now: Stamp, moment: &Moment<'_>) -> NodeStatus {
-        let Moment { state, model, health, .. } = moment;
-        let counts = &health.counts;
+        let Moment { state, model, totals, cameras } = moment;
+        let counts = &totals.counts;
         let reasons = self.reasons(moment);
         NodeStatus {
             header: header(now),
@@ -116,28 +122,78 @@ impl Reporter {
             requested_provider: model.map(|model| model.provider.requested.name().to_owned()).unwrap_or_default(),
             degraded: !reasons.is_empty(),
             reasons: reasons.iter().map(|r| clean_prefix(r.as_bytes(), MAX_LOG_BYTES).to_owned()).collect(),
-            fps_in: health.fps_in,
-            fps_out: health.fps_out,
-            age_p50: health.age_seconds.p50.unwrap_or(f32::NAN),
-            age_p99: health.age_seconds.p99.unwrap_or(f32::NAN),
-            stages: health.stages_millis.iter().map(|(name, _)| (*name).to_owned()).collect(),
-            stage_p50: health.stages_millis.iter().map(|(_, times)| seconds(times.p50)).collect(),
-            stage_p99: health.stages_millis.iter().map(|(_, times)| seconds(times.p99)).collect(),
+            fps_in: totals.fps_in,
+            fps_out: totals.fps_out,
+            age_p50: totals.age_seconds.p50.unwrap_or(f32::NAN),
+            age_p99: totals.age_seconds.p99.unwrap_or(f32::NAN),
+            stages: totals.stages_millis.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            stage_p50: totals.stages_millis.iter().map(|(_, times)| seconds(times.p50)).collect(),
+            stage_p99: totals.stages_millis.iter().map(|(_, times)| seconds(times.p99)).collect(),
             // A frame at work has not ended: it counts as arrived once it has.
             frames_in: counts.frames_in - counts.waiting,
             processed: counts.processed,
             dropped: counts.dropped,
             rejected: counts.rejected,
-            cameras: vec![self.camera(moment)],
+            cameras: self.watches.iter().zip(*cameras).map(|(watch, camera)| camera.status(watch)).collect(),
         }
     }
 
-    fn camera(&self, moment: &Moment<'_>) -> CameraStatus {
-        let Moment { health, facts, .. } = moment;
+    fn reasons(&self, moment: &Moment<'_>) -> Vec<String> {
+        let Moment { state, model, totals, cameras } = moment;
+        let mut reasons: Vec<String> = self.trouble.iter().cloned().collect();
+        if let Some(provider) = model.map(|model| &model.provider).filter(|provider| provider.is_degraded()) {
+            let (used, failed) = (provider.used.name(), provider.failed.join("; "));
+            reasons.push(format!("execution provider {used} stands in: {failed}"));
+        }
+        if *state == State::Active {
+            if totals.inference_broken {
+                reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
+            }
+            for (watch, moment) in self.watches.iter().zip(*cameras) {
+                let of_camera = [watch.silence.reason(&moment.health, &moment.facts), moment.camera.depth_trouble()];
+                reasons.extend(of_camera.into_iter().flatten().map(|reason| moment.camera.health.say(&reason)));
+            }
+        }
+        reasons
+    }
+}
+
+impl Watch {
+    fn new(input_timeout: Duration) -> Self {
+        Self { silence: SilenceWatch::new(input_timeout), rivals: None }
+    }
+
+    /// Logs what is new.
+    fn tell(&mut self, CameraMoment { camera, health, facts }: &CameraMoment<'_>) {
+        if let Some(report) = self.silence.check(health, || facts.clone()) {
+            let sentence = camera.health.say(&report.sentence);
+            match report.level {
+                SilenceLevel::Over => tracing::info!("{sentence}"),
+                SilenceLevel::Warn => tracing::warn!("{sentence}"),
+                SilenceLevel::Error => tracing::error!("{sentence}"),
+            }
+        }
+        let rivals = facts.rivals();
+        if rivals != self.rivals {
+            if let Some(rivals) = &rivals {
+                tracing::warn!("{}", camera.health.say(rivals));
+            }
+            self.rivals = rivals;
+        }
+    }
+}
+
+impl<'a> CameraMoment<'a> {
+    fn new(camera: &'a Camera, now: Instant, clock_started: bool) -> Self {
+        Self { camera, health: camera.health.snapshot(now), facts: camera.facts(clock_started) }
+    }
+
+    fn status(&self, watch: &Watch) -> CameraStatus {
+        let Self { camera, health, facts } = self;
         let counts = &health.counts;
         let losses = || counts.dropped_by.iter().chain(&counts.rejected_by);
         CameraStatus {
-            name: String::new(),
+            name: camera.name.clone(),
             image_topic: facts.topic.clone(),
             fps_in: health.fps_in,
             fps_out: health.fps_out,
@@ -151,25 +207,8 @@ impl Reporter {
             rejected: counts.rejected,
             loss_reasons: losses().map(|(reason, _)| (*reason).to_owned()).collect(),
             loss_counts: losses().map(|(_, count)| *count).collect(),
-            silence: self.silence.reason(health, facts).unwrap_or_default(),
+            silence: watch.silence.reason(health, facts).unwrap_or_default(),
         }
-    }
-
-    fn reasons(&self, moment: &Moment<'_>) -> Vec<String> {
-        let Moment { state, model, health, facts, depth_trouble } = moment;
-        let mut reasons: Vec<String> = self.trouble.iter().cloned().collect();
-        if let Some(provider) = model.map(|model| &model.provider).filter(|provider| provider.is_degraded()) {
-            let (used, failed) = (provider.used.name(), provider.failed.join("; "));
-            reasons.push(format!("execution provider {used} stands in: {failed}"));
-        }
-        if *state == State::Active {
-            if health.inference_broken {
-                reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
-            }
-            reasons.extend(self.silence.reason(health, facts));
-            reasons.extend(depth_trouble.clone());
-        }
-        reasons
     }
 }
 

@@ -9,6 +9,7 @@ Commands (all have "op"):
   matched     topic count            -> a "matched" event once that many subscriptions and publishers are there
   call        service type request [times]  -> a "responses" event: that many answers to that many parallel requests
   vanish      service type request   a client sends a request and is gone before the answer
+  services    node                   -> a "services" event: what that node serves
   topics      node                   -> a "topics" event: what that node subscribes to and publishes, with types
 Every command is answered by a "done" event. Errors end the program.
 
@@ -179,6 +180,11 @@ class Bridge:
         subscribed = self.node.get_subscriber_names_and_types_by_node(name, space or "/")
         published = self.node.get_publisher_names_and_types_by_node(name, space or "/")
         self.say("topics", subscribed=dict(subscribed), published=dict(published))
+
+    def services(self, command: dict[str, Any]) -> None:
+        space, _, name = command["node"].rpartition("/")
+        served = self.node.get_service_names_and_types_by_node(name, space or "/")
+        self.say("services", services=sorted(name for name, _ in served))
 
     def serve(self) -> None:
         for line in sys.stdin:

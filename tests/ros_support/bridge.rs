@@ -105,6 +105,13 @@ impl Bridge {
         (event["subscribed"].clone(), event["published"].clone())
     }
 
+    /// What a node serves, by name. [`Self::topics`] has waited for the node.
+    pub fn services(&mut self, node: &str) -> Vec<String> {
+        self.command(json!({"op": "services", "node": node}));
+        let event = self.wait("services", |event| event["event"] == "services");
+        event["services"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
+    }
+
     /// The next message on a topic.
     pub fn next(&mut self, topic: &str) -> Value {
         self.next_that(topic, |_| true)

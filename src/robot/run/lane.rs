@@ -13,7 +13,7 @@ use crate::{
     },
     robot::{
         Admission, AdmissionSettings, Admitted, DropReason, FAILURES_UNTIL_BROKEN, FrameTimes, Health, Incoming,
-        PublishFacts, Sink, Verdict, accounting::Outcome, health::FrameFigures, log_limit::LogLimit,
+        PublishFacts, Sink, Verdict, accounting::Outcome, log_limit::LogLimit, windows::FrameFigures,
     },
 };
 
@@ -129,7 +129,7 @@ impl<'a, S: Sink> Lane<'a, S> {
         };
         let failures_before = self.health.processed(now, &figures);
         if failures_before >= FAILURES_UNTIL_BROKEN {
-            info!("the model works again after {failures_before} failures in a row");
+            info!("{}", self.health.say(&format!("the model works again after {failures_before} failures in a row")));
         }
         Ok(facts)
     }
@@ -171,7 +171,8 @@ impl<'a, S: Sink> Lane<'a, S> {
         let trouble = error.to_string();
         let failures = self.health.failed(Outcome::Rejected(reason), &trouble);
         if reason == crate::perceive::RejectReason::Inference && failures == FAILURES_UNTIL_BROKEN {
-            error!("the model failed {failures} times in a row, the last time: {trouble}");
+            let text = format!("the model failed {failures} times in a row, the last time: {trouble}");
+            error!("{}", self.health.say(&text));
         } else {
             self.warn_bounded(reason.name(), &format!("frame rejected: {trouble}"));
         }
@@ -217,18 +218,20 @@ impl<'a, S: Sink> Lane<'a, S> {
     fn remark_notes(&mut self, notes: &DecodeNotes) {
         let now = Instant::now();
         if notes.stride_was_zero && self.log.once("stride_was_zero", now) {
-            warn!("images have step 0; taken as rows without padding, since the data is exactly that long");
+            let text = "images have step 0; taken as rows without padding, since the data is exactly that long";
+            warn!("{}", self.health.say(text));
         }
         if notes.extra_bytes > 0 && self.log.once("extra_bytes", now) {
-            warn!("images have {} bytes after their last row; they are ignored", notes.extra_bytes);
+            let text = format!("images have {} bytes after their last row; they are ignored", notes.extra_bytes);
+            warn!("{}", self.health.say(&text));
         }
     }
 
     fn warn_bounded(&mut self, kind: &'static str, text: &str) {
         match self.log.note(kind, Instant::now()) {
-            Some(0) => warn!("{text}"),
-            Some(suppressed) => warn!("{text} ({suppressed} more since the last such line)"),
-            None => debug!("{text}"),
+            Some(0) => warn!("{}", self.health.say(text)),
+            Some(suppressed) => warn!("{} ({suppressed} more since the last such line)", self.health.say(text)),
+            None => debug!("{}", self.health.say(text)),
         }
     }
 }
