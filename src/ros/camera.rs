@@ -93,13 +93,10 @@ impl Camera {
         let intake = Arc::new(Intake::new([self.health.clone()]));
         let (images, calibrations, topic) = (self.images.clone(), self.calibrations.clone(), self.topic.clone());
         let (latest, offered) = (self.latest.clone(), intake.clone());
-        // A calibration from before is of a camera that may have been changed meanwhile.
-        *latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        // What is remembered is of a camera that may have been changed meanwhile.
+        self.forget();
         self.health.resumed(Instant::now());
-        let depth = self.depth.as_ref().map(|depth| {
-            depth.inbox.clear();
-            (depth.images.clone(), depth.inbox.clone())
-        });
+        let depth = self.depth.as_ref().map(|depth| (depth.images.clone(), depth.inbox.clone()));
         spin.call(move |works| {
             if let Some((images, inbox)) = depth {
                 let subscribe =
@@ -121,6 +118,14 @@ impl Camera {
         })
         .await??;
         Ok(intake)
+    }
+
+    /// Forgets the newest calibration, and the depth images that wait.
+    pub fn forget(&self) {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(depth) = &self.depth {
+            depth.inbox.clear();
+        }
     }
 
     /// Takes nothing in any more.

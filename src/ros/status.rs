@@ -8,12 +8,7 @@ use r2r::{
     std_msgs,
 };
 
-use super::{
-    NodeError,
-    managed::{ModelFacts, Workplace},
-    publish, qos, regions,
-    spin::Works,
-};
+use super::{NodeError, managed::Workplace, models::ModelFacts, publish, qos, regions, spin::Works};
 use crate::{
     message::{
         image::Header,
@@ -44,6 +39,7 @@ struct Moment<'a> {
     health: &'a HealthSnapshot,
     facts: &'a InputFacts,
     depth_trouble: Option<String>,
+    is_disabled: bool,
 }
 
 impl Reporter {
@@ -79,14 +75,19 @@ impl Reporter {
         let now = Instant::now();
         let health = place.camera.health.snapshot(now);
         let facts = place.camera.facts(place.clock.now_nanos() > 0);
-        if state == State::Active {
+        let is_disabled = place.door.is_disabled();
+        if is_disabled {
+            // It was asked for: nothing to complain about, and nothing that could be over later.
+            self.silence = SilenceWatch::new(self.input_timeout);
+        } else if state == State::Active {
             self.watch_silence(&health, &facts);
         }
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
             let model = place.models.loaded();
             let depth_trouble = place.camera.depth_trouble();
-            let moment = Moment { state, model: model.as_deref(), health: &health, facts: &facts, depth_trouble };
+            let model = model.as_deref();
+            let moment = Moment { state, model, health: &health, facts: &facts, depth_trouble, is_disabled };
             let status = self.status(place.clock.now(), &moment);
             if let Err(error) = publish::publish(&self.publisher, "~/status", &status) {
                 tracing::warn!("{error}");
@@ -151,12 +152,12 @@ impl Reporter {
             rejected: counts.rejected,
             loss_reasons: losses().map(|(reason, _)| (*reason).to_owned()).collect(),
             loss_counts: losses().map(|(_, count)| *count).collect(),
-            silence: self.silence.reason(health, facts).unwrap_or_default(),
+            silence: self.silence(moment).unwrap_or_default(),
         }
     }
 
     fn reasons(&self, moment: &Moment<'_>) -> Vec<String> {
-        let Moment { state, model, health, facts, depth_trouble } = moment;
+        let Moment { state, model, health, depth_trouble, .. } = moment;
         let mut reasons: Vec<String> = self.trouble.iter().cloned().collect();
         if let Some(provider) = model.map(|model| &model.provider).filter(|provider| provider.is_degraded()) {
             let (used, failed) = (provider.used.name(), provider.failed.join("; "));
@@ -166,10 +167,17 @@ impl Reporter {
             if health.inference_broken {
                 reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
             }
-            reasons.extend(self.silence.reason(health, facts));
+            reasons.extend(moment.is_disabled.then(|| "disabled by ~/enable".to_owned()));
+            reasons.extend(self.silence(moment));
             reasons.extend(depth_trouble.clone());
         }
         reasons
+    }
+
+    /// Why nothing is processed, though it should be.
+    fn silence(&self, moment: &Moment<'_>) -> Option<String> {
+        let reason = || self.silence.reason(moment.health, moment.facts);
+        if moment.is_disabled { None } else { reason() }
     }
 }
 
