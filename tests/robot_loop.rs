@@ -117,12 +117,12 @@ impl Sink for Notebook {
             return Err(PublishError { what: "~/grasp_regions".to_owned(), cause: "no memory".to_owned() });
         }
         // A test that has seen enough no longer listens.
-        let result = self.answer(frame, seen, facts);
+        let result = self.answer(frame, seen, facts, Wanted::default());
         let _ = self.results.send(result);
         Ok(())
     }
 
-    fn answer(&mut self, frame: &Frame<'_>, seen: &Perception, facts: &PublishFacts) -> Published {
+    fn answer(&mut self, frame: &Frame<'_>, seen: &Perception, facts: &PublishFacts, _: Wanted) -> Published {
         let best = seen.heatmaps.iter().max_by(|a, b| a.presence.total_cmp(&b.presence)).unwrap();
         Published {
             stamp: frame.stamp,

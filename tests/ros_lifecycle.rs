@@ -13,7 +13,7 @@ use std::{fs, time::Duration};
 use ros_support::{
     bridge::Bridge,
     domain::Domain,
-    node::Node,
+    node::{Node, resources},
     rig::{IMAGE, REGIONS, Rig, STATUS, count},
 };
 use serde_json::{Value, json};
@@ -162,18 +162,4 @@ fn two_hundred_cycles_leave_no_threads_files_or_memory_behind() {
     let grown = after.resident_kib.saturating_sub(before.resident_kib);
     assert!(grown < 16 << 10, "memory grew by {grown} KiB");
     assert_eq!(node.stop("TERM").status.code(), Some(0));
-}
-
-struct Resources {
-    threads: usize,
-    files: usize,
-    resident_kib: u64,
-}
-
-fn resources(process: u32) -> Resources {
-    let entries = |what: &str| fs::read_dir(format!("/proc/{process}/{what}")).unwrap().count();
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    let resident_kib = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    Resources { threads: entries("task"), files: entries("fd"), resident_kib }
 }

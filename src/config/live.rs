@@ -1,11 +1,14 @@
 //! The parameters while the node runs: read, described, listed, and set all or none.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::{
     ConfigError, DoubleDefault, Kind, NodeSettings, Origin, Override, Overrides, PARAMETERS, Parameter, ParameterValue,
     find, value::shorten,
 };
+
+/// The parameter that changes with the model, and not by a set.
+const MODEL: &str = "model";
 
 /// Every parameter's value, and the settings they come to.
 #[derive(Debug, Clone)]
@@ -115,6 +118,27 @@ impl ParameterSet {
                 names.push(parameter.name);
             }
         }
+        self.replace(values, &names, fits)
+    }
+
+    /// Sets `model`, which users may not: another model was put to work. None: the installed default. Returns what
+    /// really changed.
+    ///
+    /// # Errors
+    /// Such a folder is not allowed as a value. Nothing has changed then.
+    pub fn set_model(&mut self, folder: Option<&Path>) -> Result<Vec<Changed>, String> {
+        let text = folder.map_or_else(String::new, |folder| folder.to_string_lossy().into_owned());
+        let mut values = self.values.clone();
+        values.insert(MODEL, ParameterValue::String(text));
+        self.replace(values, &[MODEL], |_| Ok(()))
+    }
+
+    fn replace(
+        &mut self,
+        values: BTreeMap<&'static str, ParameterValue>,
+        names: &[&'static str],
+        fits: impl FnOnce(&NodeSettings) -> Result<(), String>,
+    ) -> Result<Vec<Changed>, String> {
         let given = |(name, value): (&&'static str, &ParameterValue)| {
             ((*name).to_owned(), Override { value: value.clone(), origin: Origin::Request })
         };
@@ -122,8 +146,8 @@ impl ParameterSet {
         fits(&settings)?;
         let before = std::mem::replace(&mut self.values, values);
         self.settings = Arc::new(settings);
-        let changed = |name| Changed { name, was: before.get(name).cloned(), value: self.values.get(name).cloned() };
-        Ok(names.into_iter().map(changed).filter(|changed| changed.was != changed.value).collect())
+        let changed = |&name| Changed { name, was: before.get(name).cloned(), value: self.values.get(name).cloned() };
+        Ok(names.iter().map(changed).filter(|changed| changed.was != changed.value).collect())
     }
 
     /// The names that have one of these prefixes (all, if none is given), with at most `depth` parts behind it (0: any
@@ -147,6 +171,7 @@ impl ParameterSet {
 fn changeable(name: &str) -> Result<&'static Parameter, String> {
     match find(name) {
         Some(parameter) if parameter.live => Ok(parameter),
+        Some(parameter) if parameter.name == MODEL => Err(format!("parameter {MODEL}: read-only: use ~/set_model")),
         Some(parameter) => Err(format!("parameter {}: read-only: it is set when the node starts", parameter.name)),
         None => Err(format!("there is no parameter {:?}", shorten(name))),
     }

@@ -54,6 +54,12 @@ pub trait Sink {
     fn publish(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts)
     -> Result<(), PublishError>;
 
-    /// The same result as an answer to whoever asked for it.
-    fn answer(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts) -> Self::Answer;
+    /// The same result as an answer to whoever asked for it, with what is `wanted` of it and no more.
+    fn answer(
+        &mut self,
+        frame: &Frame<'_>,
+        perception: &Perception,
+        facts: &PublishFacts,
+        wanted: Wanted,
+    ) -> Self::Answer;
 }

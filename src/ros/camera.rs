@@ -117,6 +117,8 @@ impl Cameras {
     pub async fn open(&self, spin: &Spin) -> Result<Arc<RosIntake>, NodeError> {
         let intake = Arc::new(Intake::new(self.healths()));
         let now = Instant::now();
+        // What is remembered is of cameras that may have been changed meanwhile.
+        self.forget();
         self.0.iter().for_each(|camera| camera.health.resumed(now));
         let all: Vec<_> = self.0.iter().map(|camera| (camera.inputs.clone(), camera.topic.clone())).collect();
         let offered = intake.clone();
@@ -131,9 +133,28 @@ impl Cameras {
         Ok(intake)
     }
 
+    /// Forgets each one's newest calibration, and the depth images that wait.
+    pub fn forget(&self) {
+        self.0.iter().for_each(|camera| camera.inputs.forget());
+    }
+
     /// Takes nothing in any more.
     pub fn close(&self) {
         self.0.iter().for_each(|camera| camera.inputs.close());
+    }
+
+    /// A camera's place; an empty name is that of the only one.
+    ///
+    /// # Errors
+    /// There is no such camera; which there are.
+    pub fn place(&self, name: &str) -> Result<usize, String> {
+        self.0.iter().position(|camera| camera.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.0.iter().map(|camera| camera.name.as_str()).collect();
+            match *names {
+                [""] => format!("camera: there is no {name:?}; the node has one camera, whose name is empty"),
+                _ => format!("camera: there is no {name:?}, only {}", names.join(", ")),
+            }
+        })
     }
 
     /// Their image topics, for the log.
@@ -199,10 +220,7 @@ impl Camera {
 impl Inputs {
     fn open(&self, works: &mut Works, topic: &CameraTopic, seat: Seat) -> Result<(), NodeError> {
         let (latest, transport) = (self.latest.clone(), topic.transport);
-        // A calibration from before is of a camera that may have been changed meanwhile.
-        *latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if let Some(Depth { images, inbox }) = &self.depth {
-            inbox.clear();
             let subscribe =
                 |node: &mut r2r::Node, name: &str| node.subscribe_raw(name, "sensor_msgs/msg/Image", qos::depth());
             images.open(works, subscribe, depth::receiver(inbox.clone()))?;
@@ -219,6 +237,13 @@ impl Inputs {
             |node, name| node.subscribe(name, qos::input(Reliability::BestEffort)),
             move |camera_info| *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(camera_info),
         )
+    }
+
+    fn forget(&self) {
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(depth) = &self.depth {
+            depth.inbox.clear();
+        }
     }
 
     fn close(&self) {

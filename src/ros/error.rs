@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::{contract::BundleError, perceive::InferError, robot::PublishError};
+use crate::{
+    contract::BundleError,
+    perceive::{FrameError, InferError},
+    robot::PublishError,
+};
 
 /// Why the node cannot start, or had to end. One line each.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +27,9 @@ pub enum NodeError {
     /// ONNX Runtime cannot run the model.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// The model has no usable answer to a picture of noise.
+    #[error("self-test: {0}")]
+    SelfTest(FrameError),
     /// rcl refuses: the middleware, the environment (ROS_DOMAIN_ID, RMW_IMPLEMENTATION) or a name.
     #[error("ROS 2: cannot {step}: {cause}")]
     Ros {

@@ -3,6 +3,7 @@
 //! ```text
 //! configure    model-load thread -> Pipeline; output topics
 //! activate     all inputs -> Intake; perception thread: Intake -> robot::run (Pipeline) -> a RosSink each
+//! swap_model   another Pipeline: into what is held, or between two frames of the loop
 //! deactivate   inputs closed; the frame at work is finished; Pipeline and RosSinks come back
 //! cleanup      all of it freed
 //! ```
@@ -19,7 +20,10 @@ use super::{
     NodeError,
     camera::{Cameras, RosIntake},
     clock::RosClock,
+    door::Door,
     load,
+    models::{ModelFacts, Models},
+    parameters::Parameters,
     publish::{self, RosSink},
     qos,
     spin::Spin,
@@ -27,10 +31,9 @@ use super::{
 };
 use crate::{
     config::NodeSettings,
-    contract::ModelContract,
-    perceive::{infer::ProviderInUse, pipeline::Pipeline},
+    perceive::pipeline::Pipeline,
     robot::{
-        self, Order, Summary,
+        self, Order, Sink, Summary, Swap,
         lifecycle::{Outcome, State},
     },
 };
@@ -47,50 +50,10 @@ pub struct Workplace {
     pub settings: watch::Receiver<Arc<NodeSettings>>,
     /// What is known of the model.
     pub models: Arc<Models>,
-}
-
-/// What is known of the model, for everybody.
-#[derive(Debug, Default)]
-pub struct Models(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
-    loaded: Option<Arc<ModelFacts>>,
-    /// Also after it was freed.
-    last: Option<Arc<ModelFacts>>,
-}
-
-impl Models {
-    /// The model that is loaded.
-    pub fn loaded(&self) -> Option<Arc<ModelFacts>> {
-        self.known().loaded.clone()
-    }
-
-    fn last(&self) -> Option<Arc<ModelFacts>> {
-        self.known().last.clone()
-    }
-
-    fn set(&self, facts: Option<Arc<ModelFacts>>) {
-        let mut known = self.known();
-        known.last = facts.clone().or_else(|| known.last.take());
-        known.loaded = facts;
-    }
-
-    // Facts for people: one of two assignments missing after a panic would do no harm.
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What is known of the model that is loaded.
-#[derive(Debug, Clone)]
-pub struct ModelFacts {
-    /// "<name>:<12 hex digits of its sha256>".
-    pub id: String,
-    /// What it promises.
-    pub contract: ModelContract,
-    /// The hardware in use.
-    pub provider: ProviderInUse,
+    /// The parameters and their services.
+    pub parameters: Arc<Parameters>,
+    /// The way to the loop, while active.
+    pub door: Door,
 }
 
 /// What the node holds in its state. Each change consumes it and gives it back.
@@ -120,11 +83,16 @@ struct Running {
     labels: Labels,
 }
 
-/// `~/label_info`.
+/// `~/label_info`. One publishes at a time, so that the newest model's labels are the last.
 #[derive(Clone)]
-struct Labels {
-    publisher: Publisher<LabelInfo>,
-    facts: Arc<ModelFacts>,
+struct Labels(Arc<Mutex<Publisher<LabelInfo>>>);
+
+/// Why a model was not swapped in. What was held is held as before.
+pub struct NotSwapped {
+    /// The one that is not used. Freeing it takes a while.
+    pub pipeline: Box<Pipeline>,
+    /// In words.
+    pub reason: String,
 }
 
 /// Why a transition did not succeed.
@@ -153,12 +121,12 @@ impl Workplace {
         &self,
         settings: Arc<NodeSettings>,
         model_id: String,
-    ) -> Result<(Vec<RosSink>, Publisher<LabelInfo>), NodeError> {
+    ) -> Result<(Vec<RosSink>, Labels), NodeError> {
         let create_sinks = self.cameras.sinks(settings, model_id);
         let topics = self.spin.call(move |works| {
             let sinks = create_sinks(works)?;
             match publish::create(&mut works.node, "~/label_info", qos::latched()) {
-                Ok(label_info) => Ok((sinks, label_info)),
+                Ok(label_info) => Ok((sinks, Labels(Arc::new(Mutex::new(label_info))))),
                 Err(error) => {
                     sinks.into_iter().for_each(|sink| sink.destroy(works));
                     Err(error)
@@ -212,9 +180,62 @@ impl Holding {
     /// Takes nothing in any more, and waits for the frame at work.
     pub async fn finish_frame(&mut self) {
         if let Stage::Running(running) = &self.stage {
+            self.place.door.close();
             self.place.cameras.close();
             running.intake.stop();
             self.broken().await;
+        }
+    }
+
+    /// Puts another model to work, which is loaded, checked and made for the settings in force: at once, or between two
+    /// frames of the loop. Before the first frame of it `~/label_info` tells of it. The receiver gives the model before,
+    /// which is not to be freed on a thread that answers requests; it fails if the loop ends first, and nothing has
+    /// changed then.
+    ///
+    /// # Errors
+    /// Nothing is loaded, or the settings have changed so that they do not fit the model.
+    pub fn swap_model(
+        &mut self,
+        pipeline: Box<Pipeline>,
+        facts: Arc<ModelFacts>,
+    ) -> Result<oneshot::Receiver<Box<Pipeline>>, NotSwapped> {
+        let Some(labels) = self.labels() else {
+            return Err(NotSwapped { pipeline, reason: "no model is loaded any more: configure the node".to_owned() });
+        };
+        let coming = match self.place.parameters.expect_model(&facts) {
+            Ok(coming) => coming,
+            Err(reason) => return Err(NotSwapped { pipeline, reason }),
+        };
+        let (done, old) = oneshot::channel();
+        let (place, id) = (self.place.clone(), facts.id.clone());
+        let announce = move || {
+            place.models.set(Some(facts.clone()));
+            labels.publish(&place);
+            place.parameters.model_is(facts.folder.as_deref());
+            drop(coming);
+        };
+        match &mut self.stage {
+            Stage::Empty => {}
+            Stage::Loaded(loaded) => {
+                let old = std::mem::replace(&mut loaded.pipeline, pipeline);
+                loaded.sinks.iter_mut().for_each(|sink| sink.model_changed(&id));
+                announce();
+                // Who does not wait for it lets it be freed here.
+                let _ = done.send(old);
+            }
+            Stage::Running(running) => {
+                // Refused only while the loop ends: the receiver tells.
+                drop(running.intake.order(Order::Swap(Swap { pipeline, announce: Box::new(announce), done })));
+            }
+        }
+        Ok(old)
+    }
+
+    fn labels(&self) -> Option<Labels> {
+        match &self.stage {
+            Stage::Empty => None,
+            Stage::Loaded(loaded) => Some(loaded.labels.clone()),
+            Stage::Running(running) => Some(running.labels.clone()),
         }
     }
 
@@ -226,16 +247,11 @@ impl Holding {
             on_thread("model-load", move || load::pipeline(&settings))?
         };
         let pipeline = loading.await.map_err(|_| broken("model-load"))??;
-        let facts = Arc::new(ModelFacts {
-            id: pipeline.contract().model_id(),
-            contract: pipeline.contract().clone(),
-            provider: pipeline.provider().clone(),
-        });
-        let (sinks, publisher) = place.create_topics(settings, facts.id.clone()).await?;
-        let labels = Labels { publisher, facts: facts.clone() };
+        let facts = Arc::new(ModelFacts::of(&pipeline, settings.model.clone()));
+        let (sinks, labels) = place.create_topics(settings, facts.id.clone()).await?;
+        place.models.set(Some(facts));
         labels.publish(&place);
         let loaded = Loaded { pipeline: Box::new(pipeline), sinks, labels };
-        place.models.set(Some(facts));
         self.stage = Stage::Loaded(Box::new(loaded));
         Ok(())
     }
@@ -251,7 +267,6 @@ impl Holding {
             }
         };
         let labels = loaded.labels.clone();
-        let facts = labels.facts.clone();
         let ended = {
             let (intake, clock, settings) = (intake.clone(), place.clock.clone(), place.settings.clone());
             on_thread("perception", move || {
@@ -261,17 +276,17 @@ impl Holding {
             })
             .map_err(lost)?
         };
+        place.door.open(intake.clone());
         self.stage = Stage::Running(Running { intake, ended, labels });
-        tracing::info!(
-            "model {} on {}; waiting for images on {}",
-            facts.id,
-            facts.provider.used.name(),
-            place.cameras.topics()
-        );
+        if let Some(facts) = place.models.loaded() {
+            let (model, provider) = (&facts.id, facts.provider.used.name());
+            tracing::info!("model {model} on {provider}; waiting for images on {}", place.cameras.topics());
+        }
         Ok(())
     }
 
     async fn deactivate(&mut self, running: Running) -> Result<(), Failed> {
+        self.place.door.close();
         self.place.cameras.close();
         running.intake.stop();
         let loaded = running.ended.await.map_err(|_| broken("perception"))?;
@@ -284,6 +299,7 @@ impl Holding {
             Stage::Empty => return Ok(()),
             Stage::Loaded(loaded) => loaded,
             Stage::Running(running) => {
+                self.place.door.close();
                 self.place.cameras.close();
                 running.intake.stop();
                 running.ended.await.map_err(|_| broken("perception"))?
@@ -293,7 +309,8 @@ impl Holding {
         self.place.models.set(None);
         let destroyed = self.place.spin.call(move |works| {
             sinks.into_iter().for_each(|sink| sink.destroy(works));
-            works.node.destroy_publisher(labels.publisher);
+            let publisher = labels.publisher().clone();
+            works.node.destroy_publisher(publisher);
         });
         destroyed.await.map_err(lost)?;
         // Freeing a model can take a while: not on a thread that answers requests.
@@ -303,12 +320,20 @@ impl Holding {
 }
 
 impl Labels {
+    /// Tells of the model that is loaded.
     fn publish(&self, place: &Workplace) {
+        let publisher = self.publisher();
+        let Some(facts) = place.models.loaded() else { return };
         let threshold = place.current_settings().heat_threshold;
-        let labels = status::labels(place.clock.now(), &self.facts, threshold);
-        if let Err(error) = publish::publish(&self.publisher, "~/label_info", &labels) {
+        let labels = status::labels(place.clock.now(), &facts, threshold);
+        if let Err(error) = publish::publish(&publisher, "~/label_info", &labels) {
             tracing::warn!("{error}");
         }
+    }
+
+    // Only used, never changed: a panic elsewhere does no harm.
+    fn publisher(&self) -> MutexGuard<'_, Publisher<LabelInfo>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -328,7 +353,7 @@ fn lost(error: NodeError) -> Failed {
 }
 
 /// Runs `work` on a thread of its own. The receiver gets an error when it panics.
-fn on_thread<T: Send + 'static>(
+pub(super) fn on_thread<T: Send + 'static>(
     name: &'static str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<oneshot::Receiver<T>, NodeError> {

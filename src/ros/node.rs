@@ -3,8 +3,8 @@
 //! ```text
 //! ros-spin thread:   r2r node -> intakes, requests; creates and drops topics when called
 //! main:              signals; transitions, one at a time; status and silence, by the clock; on the same tokio runtime,
-//!                    requests that only ask or set parameters
-//! model-load thread: bundle -> Pipeline, in configure
+//!                    all other requests
+//! model-load thread: bundle -> Pipeline, in configure and for ~/set_model
 //! perception thread: Intake -> robot::run (Pipeline) -> RosSink -> topics, while active
 //! ```
 
@@ -12,7 +12,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use r2r::lifecycle_msgs::srv::ChangeState;
 use tokio::{
-    sync::{oneshot, watch},
+    sync::{mpsc, oneshot, watch},
     time::{self, MissedTickBehavior},
 };
 
@@ -20,10 +20,13 @@ use super::{
     NodeError,
     camera::Cameras,
     clock::RosClock,
+    door::Door,
     lifecycle::{ChangeRequest, Managed, respond_to},
     log,
-    managed::{Failed, Holding, Models, Workplace},
+    managed::{Failed, Holding, Workplace},
+    models::Models,
     parameters::{Events, Parameters},
+    services::{NewModel, Services},
     signals::StopSignals,
     spin::{Requests, Spinner, Works},
     status::Reporter,
@@ -66,6 +69,7 @@ struct Running {
     place: Arc<Workplace>,
     managed: Arc<Managed>,
     changes: Requests<ChangeState::Service>,
+    new_models: mpsc::Receiver<NewModel>,
     reporter: Reporter,
     spinner: Spinner,
     spin_ended: oneshot::Receiver<()>,
@@ -112,12 +116,15 @@ impl Running {
         let autostart = if settings.autostart { vec!["activate", "configure"] } else { Vec::new() };
         let models = Arc::new(Models::default());
         let events = Events::create(&mut works, clock.clone(), args.fully_qualified_name())?;
-        let settings = Parameters::serve(&mut works, parameters, models.clone(), events)?;
+        let (parameters, settings) = Parameters::serve(&mut works, parameters, models.clone(), events)?;
+        let services = Services::create(&mut works)?;
         let (spinner, spin, spin_ended) =
             Spinner::start(works).map_err(|source| NodeError::System { what: "the ROS thread", source })?;
-        let place = Arc::new(Workplace { spin, clock, cameras, settings: settings.clone(), models });
+        let door = Door::default();
+        let place = Arc::new(Workplace { spin, clock, cameras, settings: settings.clone(), models, parameters, door });
+        let new_models = services.answer(&place, &managed);
         let work = Work::Idle(Holding::nothing(place.clone()));
-        Ok(Self { place, managed, changes, reporter, spinner, spin_ended, settings, work, autostart })
+        Ok(Self { place, managed, changes, new_models, reporter, spinner, spin_ended, settings, work, autostart })
     }
 
     async fn until(mut self, mut stop: StopSignals) -> Result<Option<Summary>, NodeError> {
@@ -136,7 +143,9 @@ impl Running {
                     let (holding, result) = done?;
                     self.finished(holding, result);
                 }
-                // Not during a transition: its work holds the labels that a change may publish again.
+                // Not during a transition: its work holds what is to be exchanged.
+                Some(new) = self.new_models.recv(), if matches!(self.work, Work::Idle(_)) => self.swap_model(new),
+                // Nor this: its work holds the labels that a change may publish again.
                 Ok(()) = self.settings.changed(), if matches!(self.work, Work::Idle(_)) => {
                     self.settings_changed();
                     watch = self.ticks();
@@ -158,6 +167,12 @@ impl Running {
         self.reporter.set_input_timeout(settings.input_timeout);
         if let Work::Idle(holding) = &self.work {
             holding.settings_changed();
+        }
+    }
+
+    fn swap_model(&mut self, new: NewModel) {
+        if let Work::Idle(holding) = &mut self.work {
+            new.swap(|pipeline, facts| holding.swap_model(pipeline, facts));
         }
     }
 

@@ -1,6 +1,9 @@
 //! The six parameter services and /parameter_events over [`ParameterSet`].
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use r2r::{
     Publisher, QosProfile, WrappedServiceTypeSupport,
@@ -17,7 +20,14 @@ use r2r::{
 };
 use tokio::sync::watch;
 
-use super::{NodeError, clock::RosClock, lifecycle::respond_to, managed::Models, publish, regions, spin::Works};
+use super::{
+    NodeError,
+    clock::RosClock,
+    lifecycle::respond_to,
+    models::{Coming, ModelFacts, Models},
+    publish, regions,
+    spin::Works,
+};
 use crate::{
     config::{Change, Changed, Kind, NodeSettings, ParameterSet, ParameterValue, Range, find},
     message::text::{MAX_LOG_BYTES, clean_prefix},
@@ -102,7 +112,7 @@ impl Parameters {
         set: ParameterSet,
         models: Arc<Models>,
         events: Events,
-    ) -> Result<watch::Receiver<Arc<NodeSettings>>, NodeError> {
+    ) -> Result<(Arc<Self>, watch::Receiver<Arc<NodeSettings>>), NodeError> {
         let new = |(name, value): (_, &ParameterValue)| Changed { name, was: None, value: Some(value.clone()) };
         events.tell(set.values().map(new));
         let (settings, changes) = watch::channel(set.settings().clone());
@@ -134,7 +144,28 @@ impl Parameters {
         parameters.answer::<SetParametersAtomically::Service>(works, "~/set_parameters_atomically", |p, request| {
             SetParametersAtomically::Response { result: p.change(&request.parameters) }
         })?;
-        Ok(changes)
+        Ok((parameters, changes))
+    }
+
+    /// From now on settings must fit this model too, which is about to be put to work.
+    ///
+    /// # Errors
+    /// Those in force do not.
+    pub fn expect_model(&self, facts: &Arc<ModelFacts>) -> Result<Coming, String> {
+        // Held to the end: no set comes between.
+        let set = self.set();
+        let settings = PipelineSettings::from(&**set.settings());
+        settings.check(&facts.contract).map_err(|error| error.to_string())?;
+        Ok(self.models.expect(facts.clone()))
+    }
+
+    /// Another model was put to work: the parameter `model` says so.
+    pub fn model_is(&self, folder: Option<&Path>) {
+        let mut set = self.set();
+        match set.set_model(folder) {
+            Ok(changed) => self.changed(&set, changed),
+            Err(error) => tracing::warn!("{error}"),
+        }
     }
 
     /// Sets all or none of these.
@@ -155,16 +186,16 @@ impl Parameters {
             .collect::<Result<_, String>>()?;
         // Held to the end: settings and events come in the order of the sets.
         let mut set = self.set();
-        let changed = set.set(&changes, |settings| match self.models.loaded() {
-            Some(model) => PipelineSettings::from(settings).check(&model.contract).map_err(|error| error.to_string()),
-            // Configure will check them against the model.
-            None => Ok(()),
-        })?;
+        let changed = set.set(&changes, |settings| self.models.check(settings))?;
+        self.changed(&set, changed);
+        Ok(())
+    }
+
+    fn changed(&self, set: &ParameterSet, changed: Vec<Changed>) {
         if !changed.is_empty() {
             self.settings.send_replace(set.settings().clone());
             self.events.tell(changed);
         }
-        Ok(())
     }
 
     fn answer<T>(

@@ -3,12 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
-use r2r::{Node, Publisher, QosProfile, looptrans_ros::msg::GraspRegionArray, sensor_msgs::msg::CameraInfo};
+use r2r::{
+    Node, Publisher, QosProfile,
+    looptrans_ros::msg::{GraspRegionArray, HeatmapArray},
+    sensor_msgs::msg::CameraInfo,
+};
 
 use super::{
     camera_info,
     depth::{self, DepthMessage},
-    regions,
+    heatmaps, regions,
     spin::Works,
     topic::{Bulk, CameraNames, Made, Maker, Topic},
 };
@@ -62,6 +66,15 @@ pub struct RosSink {
     /// What was warned about already: these repeat with every frame.
     camera_info_warned: bool,
     jpeg_warned: bool,
+}
+
+/// One frame's results for somebody who asked.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// As on `~/grasp_regions`.
+    pub regions: GraspRegionArray,
+    /// As on `~/heatmaps`; nothing in it unless it was wanted.
+    pub heatmaps: HeatmapArray,
 }
 
 /// Regions' 3D, and the topics for it.
@@ -185,7 +198,7 @@ impl RosSink {
 }
 
 impl Sink for RosSink {
-    type Answer = GraspRegionArray;
+    type Answer = Answer;
 
     fn apply(&mut self, settings: &NodeSettings) {
         self.jpeg_quality = settings.overlay_jpeg_quality;
@@ -256,8 +269,12 @@ impl Sink for RosSink {
         }
     }
 
-    fn answer(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts) -> GraspRegionArray {
-        regions::message(frame, perception, &self.measured, facts, &self.model_id)
+    fn answer(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts, wanted: Wanted) -> Answer {
+        let model_id = &self.model_id;
+        Answer {
+            regions: regions::message(frame, perception, &self.measured, facts, model_id),
+            heatmaps: if wanted.heatmaps { heatmaps::message(frame, perception, model_id) } else { Default::default() },
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use r2r::{
 use super::{
     NodeError,
     camera::{Camera, Cameras},
-    managed::{ModelFacts, Workplace},
+    managed::Workplace,
+    models::ModelFacts,
     publish, qos, regions,
     spin::Works,
 };
@@ -52,6 +53,7 @@ struct Moment<'a> {
     model: Option<&'a ModelFacts>,
     totals: &'a Totals,
     cameras: &'a [CameraMoment<'a>],
+    is_disabled: bool,
 }
 
 /// A camera at one moment.
@@ -82,7 +84,7 @@ impl Reporter {
     pub fn entered(&mut self, state: State, trouble: Option<String>, place: &Workplace) {
         self.trouble = trouble;
         if state == State::Active {
-            self.watches.iter_mut().for_each(|watch| *watch = Watch::new(self.input_timeout));
+            self.watch_anew();
         }
         self.published = None;
         self.look(state, place);
@@ -95,14 +97,18 @@ impl Reporter {
         let clock_started = place.clock.now_nanos() > 0;
         let moment = |camera| CameraMoment::new(camera, now, clock_started);
         let cameras: Vec<CameraMoment<'_>> = place.cameras.iter().map(moment).collect();
-        if state == State::Active {
+        let is_disabled = place.door.is_disabled();
+        if is_disabled {
+            // It was asked for: nothing to complain about, and nothing that could be over later.
+            self.watch_anew();
+        } else if state == State::Active {
             self.watches.iter_mut().zip(&cameras).for_each(|(watch, camera)| watch.tell(camera));
         }
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
             let model = place.models.loaded();
             let totals = Totals::of(place.cameras.iter().map(|camera| &camera.health), now);
-            let moment = Moment { state, model: model.as_deref(), totals: &totals, cameras: &cameras };
+            let moment = Moment { state, model: model.as_deref(), totals: &totals, cameras: &cameras, is_disabled };
             let status = self.status(place.clock.now(), &moment);
             if let Err(error) = publish::publish(&self.publisher, "~/status", &status) {
                 tracing::warn!("{error}");
@@ -110,8 +116,12 @@ impl Reporter {
         }
     }
 
+    fn watch_anew(&mut self) {
+        self.watches.iter_mut().for_each(|watch| *watch = Watch::new(self.input_timeout));
+    }
+
     fn status(&self, now: Stamp, moment: &Moment<'_>) -> NodeStatus {
-        let Moment { state, model, totals, cameras } = moment;
+        let Moment { state, model, totals, cameras, .. } = moment;
         let counts = &totals.counts;
         let reasons = self.reasons(moment);
         NodeStatus {
@@ -134,12 +144,17 @@ impl Reporter {
             processed: counts.processed,
             dropped: counts.dropped,
             rejected: counts.rejected,
-            cameras: self.watches.iter().zip(*cameras).map(|(watch, camera)| camera.status(watch)).collect(),
+            cameras: self
+                .watches
+                .iter()
+                .zip(*cameras)
+                .map(|(watch, camera)| camera.status(watch, moment.is_disabled))
+                .collect(),
         }
     }
 
     fn reasons(&self, moment: &Moment<'_>) -> Vec<String> {
-        let Moment { state, model, totals, cameras } = moment;
+        let Moment { state, model, totals, cameras, is_disabled } = moment;
         let mut reasons: Vec<String> = self.trouble.iter().cloned().collect();
         if let Some(provider) = model.map(|model| &model.provider).filter(|provider| provider.is_degraded()) {
             let (used, failed) = (provider.used.name(), provider.failed.join("; "));
@@ -149,9 +164,11 @@ impl Reporter {
             if totals.inference_broken {
                 reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
             }
-            for (watch, moment) in self.watches.iter().zip(*cameras) {
-                let of_camera = [watch.silence.reason(&moment.health, &moment.facts), moment.camera.depth_trouble()];
-                reasons.extend(of_camera.into_iter().flatten().map(|reason| moment.camera.health.say(&reason)));
+            reasons.extend(is_disabled.then(|| "disabled by ~/enable".to_owned()));
+            for (watch, camera) in self.watches.iter().zip(*cameras) {
+                let silence = if *is_disabled { None } else { camera.silence(watch) };
+                let of_camera = silence.into_iter().chain(camera.camera.depth_trouble());
+                reasons.extend(of_camera.map(|reason| camera.camera.health.say(&reason)));
             }
         }
         reasons
@@ -188,7 +205,12 @@ impl<'a> CameraMoment<'a> {
         Self { camera, health: camera.health.snapshot(now), facts: camera.facts(clock_started) }
     }
 
-    fn status(&self, watch: &Watch) -> CameraStatus {
+    /// Why nothing of it is processed.
+    fn silence(&self, watch: &Watch) -> Option<String> {
+        watch.silence.reason(&self.health, &self.facts)
+    }
+
+    fn status(&self, watch: &Watch, is_disabled: bool) -> CameraStatus {
         let Self { camera, health, facts } = self;
         let counts = &health.counts;
         let losses = || counts.dropped_by.iter().chain(&counts.rejected_by);
@@ -207,7 +229,8 @@ impl<'a> CameraMoment<'a> {
             rejected: counts.rejected,
             loss_reasons: losses().map(|(reason, _)| (*reason).to_owned()).collect(),
             loss_counts: losses().map(|(_, count)| *count).collect(),
-            silence: watch.silence.reason(health, facts).unwrap_or_default(),
+            // Where it was asked for there is nothing to complain about.
+            silence: if is_disabled { None } else { self.silence(watch) }.unwrap_or_default(),
         }
     }
 }

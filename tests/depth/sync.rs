@@ -50,7 +50,7 @@ fn the_picture_s_depth_is_held_while_others_pass() {
     (1..100).for_each(|n| sync.push(T + n * 33 * MS, n * 33));
     assert_eq!(found(&sync), Some(0));
     sync.done();
-    sync.aim(T);
+    sync.aim(T + MS);
     assert!(matches!(sync.look(SLOP), Match::Unsynced), "let go with the picture");
 }
 
@@ -78,6 +78,26 @@ fn stamps_that_begin_anew_are_followed() {
     // A small step back is a frame out of order, not a new beginning.
     sync.push(again - 10 * MS, 8);
     assert_eq!(found(&sync), Some(7));
+}
+
+#[test]
+fn a_second_look_at_the_same_picture_finds_the_same_depth() {
+    let mut sync = with(&[0, 33, 66]);
+    sync.aim(T);
+    let depth = found(&sync).unwrap();
+    sync.done();
+    // Meanwhile the frames that are kept have all been replaced.
+    (1..9).for_each(|n| sync.push(T + 1_000 * MS + n, 100));
+    sync.aim(T);
+    assert_eq!(found(&sync), Some(depth));
+    sync.done();
+    sync.aim(T + MS);
+    assert_eq!(found(&sync), None, "another picture");
+    sync.aim(T);
+    assert_eq!(found(&sync), Some(depth), "until another picture had a depth");
+    sync.clear();
+    sync.aim(T);
+    assert_eq!(found(&sync), None);
 }
 
 proptest! {

@@ -8,6 +8,7 @@ Commands (all have "op"):
   flood       topic message count    the same message again and again, its stamp's nanoseconds counting up
   matched     topic count            -> a "matched" event once that many subscriptions and publishers are there
   call        service type request [times]  -> a "responses" event: that many answers to that many parallel requests
+  ask         service type request [times]  -> the same event, once the answers are there; other commands go on
   vanish      service type request   a client sends a request and is gone before the answer
   services    node                   -> a "services" event: what that node serves
   topics      node                   -> a "topics" event: what that node subscribes to and publishes, with types
@@ -165,6 +166,20 @@ class Bridge:
                 raise SystemExit(f"{command['service']}: {done} of {len(futures)} requests were answered")
             time.sleep(0.001)
         self.say("responses", responses=[to_json(future.result()) for future in futures])
+
+    def ask(self, command: dict[str, Any]) -> None:
+        kind = service_class(command["type"])
+        client = self.client(kind, command["service"])
+        requests = [fill(kind.Request(), command["request"]) for _ in range(command.get("times", 1))]
+        answers: list[Any] = []
+
+        def answered(future: Any) -> None:
+            answers.append(to_json(future.result()))
+            if len(answers) == len(requests):
+                self.say("responses", responses=answers)
+
+        for request in requests:
+            client.call_async(request).add_done_callback(answered)
 
     def vanish(self, command: dict[str, Any]) -> None:
         arguments = [command["service"], command["type"], json.dumps(command["request"])]

@@ -172,3 +172,19 @@ pub fn run_to_end(mut command: Command) -> Ended {
         took: started.elapsed(),
     }
 }
+
+/// What a process holds.
+pub struct Resources {
+    pub threads: usize,
+    pub files: usize,
+    pub resident_kib: u64,
+}
+
+/// What it holds now.
+pub fn resources(process: u32) -> Resources {
+    let entries = |what: &str| std::fs::read_dir(format!("/proc/{process}/{what}")).unwrap().count();
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    let resident_kib = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    Resources { threads: entries("task"), files: entries("fd"), resident_kib }
+}

@@ -19,6 +19,8 @@ pub struct DepthSync<T> {
     /// Stamp of the picture at work, and the nearest depth frame to it so far.
     target: Option<i64>,
     nearest: Option<(i64, Arc<T>)>,
+    /// The same of the picture before, which may be looked at again.
+    last: Option<(i64, (i64, Arc<T>))>,
     /// Depth stamp minus picture stamp of the last pictures that had any [ns].
     offsets: VecDeque<i64>,
 }
@@ -36,7 +38,7 @@ pub enum Match<T> {
 
 impl<T> Default for DepthSync<T> {
     fn default() -> Self {
-        Self { kept: VecDeque::new(), target: None, nearest: None, offsets: VecDeque::new() }
+        Self { kept: VecDeque::new(), target: None, nearest: None, last: None, offsets: VecDeque::new() }
     }
 }
 
@@ -55,10 +57,11 @@ impl<T> DepthSync<T> {
         self.kept.push_back((stamp_nanos, frame));
     }
 
-    /// Work on a picture begins: its depth is held from now on.
+    /// Work on a picture begins: its depth is held from now on. Begun again on the picture before, it has the same depth.
     pub fn aim(&mut self, stamp_nanos: i64) {
         self.target = Some(stamp_nanos);
-        self.nearest = None;
+        let again = self.last.as_ref().filter(|(target, _)| *target == stamp_nanos);
+        self.nearest = again.map(|(_, nearest)| nearest.clone());
         for (stamp, frame) in std::mem::take(&mut self.kept) {
             self.consider(stamp, &frame);
             self.kept.push_back((stamp, frame));
@@ -79,9 +82,15 @@ impl<T> DepthSync<T> {
         if is_past { Match::Unsynced } else { Match::NotYet }
     }
 
-    /// Work on the picture ends: its offset is noted, its depth let go.
+    /// Work on the picture ends: its offset is noted, its depth kept until that of the next.
     pub fn done(&mut self) {
-        if let (Some(target), Some((stamp, _))) = (self.target.take(), self.nearest.take()) {
+        if let (Some(target), Some(nearest)) = (self.target.take(), self.nearest.take()) {
+            let stamp = nearest.0;
+            let before = self.last.replace((target, nearest));
+            if before.is_some_and(|(before, _)| before == target) {
+                // Noted already.
+                return;
+            }
             if self.offsets.len() == OFFSETS {
                 self.offsets.pop_front();
             }
@@ -106,6 +115,7 @@ impl<T> DepthSync<T> {
     pub fn clear(&mut self) {
         self.kept.clear();
         self.nearest = None;
+        self.last = None;
         self.offsets.clear();
     }
 

@@ -149,8 +149,8 @@ impl<'a, S: Sink> Lane<'a, S> {
     }
 
     /// What the pipeline has seen of the frame, as an answer.
-    pub fn answer(&mut self, work: &Work<'_>, pipeline: &Pipeline, facts: &PublishFacts) -> S::Answer {
-        self.sink.answer(&work.frame, pipeline.perception(), facts)
+    pub fn answer(&mut self, work: &Work<'_>, pipeline: &Pipeline, facts: &PublishFacts, wanted: Wanted) -> S::Answer {
+        self.sink.answer(&work.frame, pipeline.perception(), facts, wanted)
     }
 
     /// When the pipeline was done and the sink's work began.

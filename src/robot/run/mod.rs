@@ -120,7 +120,7 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
         if self.lanes.get(detect.camera).is_none() {
             return answer(detect, Err(DetectError::Refused("there is no such camera".to_owned())));
         }
-        if let Err(error) = self.settings_for(&detect).check(self.pipeline.contract()) {
+        if let Err(error) = self.settings_for(&detect.affordances).check(self.pipeline.contract()) {
             return answer(detect, Err(DetectError::Refused(error.to_string())));
         }
         if !self.intake.is_enabled() {
@@ -139,17 +139,18 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
     /// After a swap: a model may lack what somebody waits for.
     fn turn_away_unanswerable(&mut self) {
         for detect in std::mem::take(&mut self.asked) {
-            match self.settings_for(&detect).check(self.pipeline.contract()) {
+            match self.settings_for(&detect.affordances).check(self.pipeline.contract()) {
                 Ok(()) => self.asked.push(detect),
                 Err(error) => answer(detect, Err(DetectError::Refused(error.to_string()))),
             }
         }
     }
 
-    fn settings_for(&self, detect: &Detect<S::Answer>) -> PipelineSettings {
+    /// With these actions; empty = those in force.
+    fn settings_for(&self, affordances: &[String]) -> PipelineSettings {
         let mut settings = PipelineSettings::from(&*self.current);
-        if !detect.affordances.is_empty() {
-            settings.affordances.clone_from(&detect.affordances);
+        if !affordances.is_empty() {
+            settings.affordances = affordances.to_vec();
         }
         settings
     }
@@ -158,31 +159,27 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
     fn frame(&mut self, camera: usize, incoming: &I) {
         let Some(lane) = self.lanes.get_mut(camera) else { return };
         let Some(work) = lane.admit(incoming) else { return };
-        if self.current.mode == Mode::Continuous {
-            drop(lane.look(&work, self.pipeline, Wanted::default()));
-        }
-        let (mine, others) = std::mem::take(&mut self.asked).into_iter().partition(|detect| detect.camera == camera);
-        self.asked = others;
-        for (n, detect) in mine.into_iter().enumerate() {
-            let settings = self.settings_for(&detect);
-            let Some(lane) = self.lanes.get_mut(camera) else { return };
-            let wanted = Wanted { heatmaps: detect.want_heatmaps, ..Wanted::default() };
-            // On demand, what the first one sees is what the topics get.
-            let is_for_topics = n == 0 && self.current.mode == Mode::OnDemand;
-            let result = match self.pipeline.apply(&settings) {
-                Err(error) => Err(error.to_string()),
-                Ok(()) if is_for_topics => lane.look(&work, self.pipeline, wanted),
-                Ok(()) => lane.look_aside(&work, self.pipeline, wanted),
+        let groups = groups(&mut self.asked, camera, self.current.mode);
+        let is_special = groups.iter().any(|group| !group.affordances.is_empty());
+        for (n, Group { affordances, detects }) in groups.into_iter().enumerate() {
+            let also = Wanted { heatmaps: detects.iter().any(|detect| detect.want_heatmaps), ..Wanted::default() };
+            let applied = match affordances.is_empty() {
+                true => Ok(()),
+                false => self.pipeline.apply(&self.settings_for(&affordances)).map_err(|error| error.to_string()),
             };
-            let result = result.map(|facts| lane.answer(&work, self.pipeline, &facts));
-            answer(detect, result.map_err(DetectError::Failed));
-            self.restore();
+            let Some(lane) = self.lanes.get_mut(camera) else { return };
+            // What the first group sees is what the topics get.
+            let result = applied.and_then(|()| match n {
+                0 => lane.look(&work, self.pipeline, also),
+                _ => lane.look_aside(&work, self.pipeline, also),
+            });
+            for detect in detects {
+                let wanted = Wanted { heatmaps: detect.want_heatmaps, ..Wanted::default() };
+                let result = result.as_ref().map(|facts| lane.answer(&work, self.pipeline, facts, wanted));
+                answer(detect, result.map_err(|trouble| DetectError::Failed(trouble.clone())));
+            }
         }
-    }
-
-    /// The settings in force again, after somebody asked for others.
-    fn restore(&mut self) {
-        if let Err(error) = self.pipeline.apply(&PipelineSettings::from(&*self.current)) {
+        if is_special && let Err(error) = self.pipeline.apply(&PipelineSettings::from(&*self.current)) {
             tracing::debug!("{error}");
         }
     }
@@ -196,6 +193,33 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
             answer(detect, Err(DetectError::NoFrame { trouble }));
         }
     }
+}
+
+/// Those who are answered by one look.
+struct Group<A> {
+    /// Empty = those in force.
+    affordances: Vec<String>,
+    detects: Vec<Detect<A>>,
+}
+
+/// Takes those out who wait for this camera. While every frame is for the topics, there is a group for these, with or
+/// without somebody in it; it comes first.
+fn groups<A>(asked: &mut Vec<Detect<A>>, camera: usize, mode: Mode) -> Vec<Group<A>> {
+    let mut groups = Vec::new();
+    if mode == Mode::Continuous {
+        groups.push(Group { affordances: Vec::new(), detects: Vec::new() });
+    }
+    for detect in std::mem::take(asked) {
+        if detect.camera != camera {
+            asked.push(detect);
+            continue;
+        }
+        match groups.iter_mut().find(|group| group.affordances == detect.affordances) {
+            Some(group) => group.detects.push(detect),
+            None => groups.push(Group { affordances: detect.affordances.clone(), detects: vec![detect] }),
+        }
+    }
+    groups
 }
 
 fn answer<A>(detect: Detect<A>, result: Result<A, DetectError>) {
