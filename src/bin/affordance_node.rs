@@ -8,8 +8,11 @@ use std::{
 use clap::Parser;
 use looptrans_ros::{
     config::{ParameterSet, RosArgs, config_text},
-    ros::{self, NODE_NAME},
+    ros::{self, NODE_NAME, NodeError},
 };
+
+/// Exit status when the model hangs: EX_SOFTWARE of sysexits.h. The node is sound: start it anew.
+const HUNG: u8 = 70;
 
 /// Affordance heatmaps and grasp regions from camera images, over ROS 2.
 ///
@@ -29,7 +32,10 @@ fn main() -> ExitCode {
             let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
             // A closed stderr must not turn into a panic.
             let _ = writeln!(stderr(), "{NODE_NAME}: {line}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(NodeError::Hung(_)) => ExitCode::from(HUNG),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -42,7 +48,7 @@ fn start() -> anyhow::Result<()> {
         return Ok(());
     }
     let parameters = ParameterSet::from_overrides(&args.overrides)?;
-    if let Some(summary) = ros::run(&args, parameters)? {
+    if let Some(summary) = ros::run(&args, parameters, std::process::abort)? {
         writeln!(stdout(), "{}", serde_json::to_string(&summary)?)?;
     }
     Ok(())

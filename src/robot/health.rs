@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{
     accounting::{Counts, Outcome},
     statistics::{Percentiles, RateMeter, Window},
+    watchdog::Pulse,
 };
 use crate::perceive::pipeline::StageTimings;
 
@@ -21,6 +22,8 @@ pub const FAILURES_UNTIL_BROKEN: u32 = 3;
 #[derive(Debug)]
 pub struct Health {
     inner: Mutex<Inner>,
+    /// The model's work on its frames.
+    pulse: Arc<Pulse>,
 }
 
 #[derive(Debug)]
@@ -87,6 +90,8 @@ pub struct HealthSnapshot {
     pub last_trouble: Option<String>,
     /// The model failed [`FAILURES_UNTIL_BROKEN`] times in a row or more, and has not worked since.
     pub inference_broken: bool,
+    /// How long the model has been at work on the frame at hand; None while it is not.
+    pub running_for: Option<Duration>,
 }
 
 /// What a run came to: one JSON object, for the log, the demo and the bench.
@@ -118,7 +123,12 @@ impl Default for Health {
 impl Health {
     /// One that has counted nothing. `now` is where its first silence begins.
     pub fn started_at(now: Instant) -> Self {
-        Self { inner: Mutex::new(Inner::started_at(now)) }
+        Self { inner: Mutex::new(Inner::started_at(now)), pulse: Arc::default() }
+    }
+
+    /// Beats while the model is at work on a frame.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// The node begins to look for frames (again): a silence counts from now on.
@@ -205,6 +215,7 @@ impl Health {
             since_processed: inner.counts.since(&inner.counts_when_processed),
             last_trouble: inner.last_trouble.clone(),
             inference_broken: inner.inference_failures_in_a_row >= FAILURES_UNTIL_BROKEN,
+            running_for: self.pulse.busy_for(now),
         }
     }
 

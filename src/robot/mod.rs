@@ -15,6 +15,8 @@ mod accounting;
 mod admission;
 mod cadence;
 pub mod depth;
+#[cfg(feature = "onnx")]
+pub mod diagnosis;
 mod health;
 mod intake;
 pub mod lifecycle;
@@ -26,6 +28,7 @@ mod run;
 mod silence;
 mod sink;
 mod statistics;
+pub mod watchdog;
 
 pub use accounting::{Counts, DropReason};
 pub use admission::{Admission, AdmissionSettings, Admitted, FrameTimes, Verdict};

@@ -32,6 +32,7 @@ use crate::{
     robot::{
         self, Order, Summary,
         lifecycle::{Outcome, State},
+        watchdog::Pulse,
     },
 };
 
@@ -47,6 +48,8 @@ pub struct Workplace {
     pub settings: watch::Receiver<Arc<NodeSettings>>,
     /// What is known of the model.
     pub models: Arc<Models>,
+    /// Beats while a model is being loaded.
+    pub loading: Arc<Pulse>,
 }
 
 /// What is known of the model, for everybody.
@@ -219,8 +222,11 @@ impl Holding {
         let place = self.place.clone();
         let settings = place.current_settings();
         let loading = {
-            let settings = settings.clone();
-            on_thread("model-load", move || load::pipeline(&settings))?
+            let (settings, pulse) = (settings.clone(), place.loading.clone());
+            on_thread("model-load", move || {
+                let _beat = pulse.begin();
+                load::pipeline(&settings)
+            })?
         };
         let pipeline = loading.await.map_err(|_| broken("model-load"))??;
         let facts = Arc::new(ModelFacts {

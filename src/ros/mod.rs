@@ -4,6 +4,7 @@ mod camera;
 pub mod camera_info;
 mod clock;
 mod depth;
+mod diagnostics;
 mod error;
 mod inlet;
 mod input;
@@ -19,6 +20,7 @@ pub mod regions;
 mod signals;
 mod spin;
 mod status;
+mod vigil;
 
 pub use self::{error::NodeError, node::run};
 

@@ -10,17 +10,23 @@ use r2r::{
 
 use super::{
     NodeError,
+    diagnostics::Diagnostics,
     managed::{ModelFacts, Workplace},
     publish, qos, regions,
     spin::Works,
 };
 use crate::{
+    config::NodeSettings,
     message::{
         image::Header,
         text::{MAX_LOG_BYTES, clean_prefix},
     },
     perceive::Stamp,
-    robot::{FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch, lifecycle::State},
+    robot::{
+        FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch,
+        diagnosis::{CameraView, ModelView, NodeFacts, slow_work},
+        lifecycle::State,
+    },
 };
 
 /// How often `~/status` is published.
@@ -30,11 +36,14 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Reporter {
     publisher: Publisher<NodeStatus>,
+    diagnostics: Diagnostics,
     silence: SilenceWatch,
     input_timeout: Duration,
     published: Option<Instant>,
     /// Why the last transition did not succeed.
     trouble: Option<String>,
+    /// Did something take suspiciously long at the last look?
+    was_slow: bool,
 }
 
 /// The node at one moment.
@@ -44,6 +53,8 @@ struct Moment<'a> {
     health: &'a HealthSnapshot,
     facts: &'a InputFacts,
     depth_trouble: Option<String>,
+    /// What takes suspiciously long.
+    slow: Option<String>,
 }
 
 impl Reporter {
@@ -51,16 +62,17 @@ impl Reporter {
     ///
     /// # Errors
     /// rcl refuses the name or has no resources left.
-    pub fn create(works: &mut Works, input_timeout: Duration) -> Result<Self, NodeError> {
+    pub fn create(works: &mut Works, diagnostics: Diagnostics, input_timeout: Duration) -> Result<Self, NodeError> {
         let publisher = publish::create(&mut works.node, "~/status", qos::latched())?;
         let silence = SilenceWatch::new(input_timeout);
-        Ok(Self { publisher, silence, input_timeout, published: None, trouble: None })
+        Ok(Self { publisher, diagnostics, silence, input_timeout, published: None, trouble: None, was_slow: false })
     }
 
-    /// Another `input_timeout`.
-    pub fn set_input_timeout(&mut self, input_timeout: Duration) {
-        self.input_timeout = input_timeout;
-        self.silence.set_timeout(input_timeout);
+    /// Other settings.
+    pub fn apply(&mut self, settings: &NodeSettings) {
+        self.input_timeout = settings.input_timeout;
+        self.silence.set_timeout(settings.input_timeout);
+        self.diagnostics.apply(settings);
     }
 
     /// The node is in another state; `trouble` says why, where that was not what was asked for. Publishes it at once.
@@ -70,10 +82,11 @@ impl Reporter {
             self.silence = SilenceWatch::new(self.input_timeout);
         }
         self.published = None;
+        self.diagnostics.hurry();
         self.look(state, place);
     }
 
-    /// Logs the begin, the cause and the end of a silence, and publishes the status when it is time. Call it several
+    /// Logs the begin, the cause and the end of a silence, and publishes status and diagnostics when it is time. Call it several
     /// times per `input_timeout`.
     pub fn look(&mut self, state: State, place: &Workplace) {
         let now = Instant::now();
@@ -82,11 +95,35 @@ impl Reporter {
         if state == State::Active {
             self.watch_silence(&health, &facts);
         }
+        let model = place.models.loaded();
+        let depth_trouble = place.camera.depth_trouble();
+        let cameras = [CameraView {
+            name: String::new(),
+            silence: self.silence.reason(&health, &facts),
+            silence_is_long: self.silence.is_long(&health),
+            depth_trouble: depth_trouble.clone(),
+            depth_offset_millis: place.camera.depth_offset_millis(),
+            health: health.clone(),
+            input: facts.clone(),
+        }];
+        let node = NodeFacts {
+            state,
+            trouble: self.trouble.as_deref(),
+            model: model.as_deref().map(|m| ModelView { id: &m.id, contract: &m.contract, provider: &m.provider }),
+            cameras: &cameras,
+            loading_for: place.loading.busy_for(now),
+            inference_timeout: place.current_settings().inference_timeout,
+            resident_bytes: None,
+        };
+        let slow = slow_work(&node);
+        if std::mem::replace(&mut self.was_slow, slow.is_some()) != slow.is_some() {
+            self.published = None;
+            self.diagnostics.hurry();
+        }
+        self.diagnostics.look(place.clock.now(), &node);
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
-            let model = place.models.loaded();
-            let depth_trouble = place.camera.depth_trouble();
-            let moment = Moment { state, model: model.as_deref(), health: &health, facts: &facts, depth_trouble };
+            let moment = Moment { state, model: model.as_deref(), health: &health, facts: &facts, depth_trouble, slow };
             let status = self.status(place.clock.now(), &moment);
             if let Err(error) = publish::publish(&self.publisher, "~/status", &status) {
                 tracing::warn!("{error}");
@@ -156,8 +193,9 @@ impl Reporter {
     }
 
     fn reasons(&self, moment: &Moment<'_>) -> Vec<String> {
-        let Moment { state, model, health, facts, depth_trouble } = moment;
+        let Moment { state, model, health, facts, depth_trouble, slow } = moment;
         let mut reasons: Vec<String> = self.trouble.iter().cloned().collect();
+        reasons.extend(slow.clone());
         if let Some(provider) = model.map(|model| &model.provider).filter(|provider| provider.is_degraded()) {
             let (used, failed) = (provider.used.name(), provider.failed.join("; "));
             reasons.push(format!("execution provider {used} stands in: {failed}"));
