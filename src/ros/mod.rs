@@ -12,6 +12,7 @@ mod lifecycle;
 mod load;
 mod log;
 mod managed;
+mod namesake;
 mod node;
 mod parameters;
 mod publish;

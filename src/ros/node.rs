@@ -21,7 +21,6 @@ use super::{
     NodeError,
     camera::Camera,
     clock::RosClock,
-    diagnostics::Diagnostics,
     lifecycle::{ChangeRequest, Managed, respond_to},
     log,
     managed::{Failed, Holding, Models, Workplace},
@@ -119,8 +118,7 @@ impl Running {
         let mut works = Works::new(node);
         let camera = Camera::new(&mut works, args, &settings);
         let (managed, changes) = Managed::create(&mut works, clock.clone())?;
-        let diagnostics = Diagnostics::create(&mut works, args, &settings)?;
-        let reporter = Reporter::create(&mut works, diagnostics, settings.input_timeout)?;
+        let reporter = Reporter::create(&mut works, args, &settings)?;
         let autostart = if settings.autostart { vec!["activate", "configure"] } else { Vec::new() };
         let models = Arc::new(Models::default());
         let events = Events::create(&mut works, clock.clone(), args.fully_qualified_name())?;

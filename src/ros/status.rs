@@ -12,11 +12,12 @@ use super::{
     NodeError,
     diagnostics::Diagnostics,
     managed::{ModelFacts, Workplace},
+    namesake::Namesakes,
     publish, qos, regions,
     spin::Works,
 };
 use crate::{
-    config::NodeSettings,
+    config::{NodeSettings, RosArgs},
     message::{
         image::Header,
         text::{MAX_LOG_BYTES, clean_prefix},
@@ -37,6 +38,7 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 pub struct Reporter {
     publisher: Publisher<NodeStatus>,
     diagnostics: Diagnostics,
+    namesakes: Namesakes,
     silence: SilenceWatch,
     input_timeout: Duration,
     published: Option<Instant>,
@@ -55,17 +57,27 @@ struct Moment<'a> {
     depth_trouble: Option<String>,
     /// What takes suspiciously long.
     slow: Option<String>,
+    /// Who else has the node's name.
+    namesakes: Option<String>,
 }
 
 impl Reporter {
-    /// Creates `~/status`. Silences longer than `input_timeout` are reported.
+    /// Creates `~/status` and `/diagnostics`.
     ///
     /// # Errors
-    /// rcl refuses the name or has no resources left.
-    pub fn create(works: &mut Works, diagnostics: Diagnostics, input_timeout: Duration) -> Result<Self, NodeError> {
-        let publisher = publish::create(&mut works.node, "~/status", qos::latched())?;
-        let silence = SilenceWatch::new(input_timeout);
-        Ok(Self { publisher, diagnostics, silence, input_timeout, published: None, trouble: None, was_slow: false })
+    /// rcl refuses a name or has no resources left.
+    pub fn create(works: &mut Works, args: &RosArgs, settings: &NodeSettings) -> Result<Self, NodeError> {
+        let input_timeout = settings.input_timeout;
+        Ok(Self {
+            publisher: publish::create(&mut works.node, "~/status", qos::latched())?,
+            diagnostics: Diagnostics::create(works, args, settings)?,
+            namesakes: Namesakes::watch(works, args),
+            silence: SilenceWatch::new(input_timeout),
+            input_timeout,
+            published: None,
+            trouble: None,
+            was_slow: false,
+        })
     }
 
     /// Other settings.
@@ -116,6 +128,7 @@ impl Reporter {
             resident_bytes: None,
         };
         let slow = slow_work(&node);
+        let namesakes = self.namesakes.look();
         if std::mem::replace(&mut self.was_slow, slow.is_some()) != slow.is_some() {
             self.published = None;
             self.diagnostics.hurry();
@@ -123,7 +136,15 @@ impl Reporter {
         self.diagnostics.look(place.clock.now(), &node);
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
-            let moment = Moment { state, model: model.as_deref(), health: &health, facts: &facts, depth_trouble, slow };
+            let moment = Moment {
+                state,
+                model: model.as_deref(),
+                health: &health,
+                facts: &facts,
+                depth_trouble,
+                slow,
+                namesakes,
+            };
             let status = self.status(place.clock.now(), &moment);
             if let Err(error) = publish::publish(&self.publisher, "~/status", &status) {
                 tracing::warn!("{error}");
@@ -193,9 +214,9 @@ impl Reporter {
     }
 
     fn reasons(&self, moment: &Moment<'_>) -> Vec<String> {
-        let Moment { state, model, health, facts, depth_trouble, slow } = moment;
+        let Moment { state, model, health, facts, depth_trouble, slow, namesakes } = moment;
         let mut reasons: Vec<String> = self.trouble.iter().cloned().collect();
-        reasons.extend(slow.clone());
+        reasons.extend(slow.iter().chain(namesakes).cloned());
         if let Some(provider) = model.map(|model| &model.provider).filter(|provider| provider.is_degraded()) {
             let (used, failed) = (provider.used.name(), provider.failed.join("; "));
             reasons.push(format!("execution provider {used} stands in: {failed}"));
