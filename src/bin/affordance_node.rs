@@ -5,8 +5,11 @@ use std::io::{Write, stderr, stdout};
 use clap::Parser;
 use looptrans_ros::{
     config::{ParameterSet, RosArgs, config_text},
-    ros::{self, NODE_NAME},
+    ros::{self, NODE_NAME, NodeError},
 };
+
+/// Exit status when the model hangs: EX_SOFTWARE of sysexits.h. The node is sound: start it anew.
+const HUNG: i32 = 70;
 
 /// Affordance heatmaps and grasp regions from camera images, over ROS 2.
 ///
@@ -26,7 +29,7 @@ fn main() {
             let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
             // A closed stderr must not turn into a panic.
             let _ = writeln!(stderr(), "{NODE_NAME}: {line}");
-            1
+            if let Some(NodeError::Hung(_)) = error.downcast_ref() { HUNG } else { 1 }
         }
     };
     let _ = stdout().flush();
@@ -43,7 +46,7 @@ fn start() -> anyhow::Result<()> {
         return Ok(());
     }
     let parameters = ParameterSet::from_overrides(&args.overrides)?;
-    if let Some(summary) = ros::run(&args, parameters)? {
+    if let Some(summary) = ros::run(&args, parameters, std::process::abort)? {
         writeln!(stdout(), "{}", serde_json::to_string(&summary)?)?;
     }
     Ok(())

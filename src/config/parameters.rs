@@ -182,6 +182,27 @@ pub static PARAMETERS: &[Parameter] = &[
         },
     },
     Parameter {
+        name: "inference_timeout",
+        live: true,
+        description: "When the model takes longer than this for one frame, the process ends with status 70, for launch to \
+                      start it anew [s]; after a third of it the node says so. Loading a model may take sixty times as long.",
+        kind: Kind::Double {
+            default: value(30.0),
+            range: (1.0, 600.0),
+            set: |s, seconds| s.inference_timeout = Duration::from_secs_f64(seconds),
+        },
+    },
+    Parameter {
+        name: "diagnostic_updater.period",
+        live: true,
+        description: "Time from one message on /diagnostics to the next [s].",
+        kind: Kind::Double {
+            default: value(1.0),
+            range: (0.1, 60.0),
+            set: |s, seconds| s.diagnostics_period = Duration::from_secs_f64(seconds),
+        },
+    },
+    Parameter {
         name: "stamp_policy",
         live: false,
         description: "Frames with a zero, negative or future stamp: reject them, accept them as they are, or restamp them \

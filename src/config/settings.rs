@@ -60,6 +60,10 @@ pub struct NodeSettings {
     pub max_input_age: Option<Duration>,
     /// From when on silence is reported.
     pub input_timeout: Duration,
+    /// The most that the model may take for a frame; longer, and the process ends.
+    pub inference_timeout: Duration,
+    /// How often diagnostics are published.
+    pub diagnostics_period: Duration,
     /// What to do with a zero, negative or future stamp.
     pub stamp_policy: StampPolicy,
     /// Raw or compressed images.

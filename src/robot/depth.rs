@@ -77,7 +77,8 @@ impl<D> DepthInbox<D> {
         }
     }
 
-    fn median_offset_millis(&self) -> Option<f64> {
+    /// Depth's stamps less the pictures', in the median [ms]; None before the first picture.
+    pub fn median_offset_millis(&self) -> Option<f64> {
         self.sync().median_offset_nanos().map(|nanos| nanos as f64 * 1e-6)
     }
 

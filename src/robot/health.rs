@@ -1,13 +1,14 @@
 //! What the receiving side, the loop and the status publisher share: counts, rates, ages, the last trouble.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use super::{
     accounting::{Counts, Outcome},
     statistics::{Percentiles, RateMeter},
+    watchdog::Pulse,
     windows::{FrameFigures, Windows},
 };
 
@@ -19,6 +20,8 @@ pub const FAILURES_UNTIL_BROKEN: u32 = 3;
 pub struct Health {
     camera: String,
     inner: Mutex<Inner>,
+    /// The model's work on its frames.
+    pulse: Arc<Pulse>,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub struct HealthSnapshot {
     pub last_trouble: Option<String>,
     /// The model failed [`FAILURES_UNTIL_BROKEN`] times in a row or more, and has not worked since.
     pub inference_broken: bool,
+    /// How long the model has been at work on the frame at hand; None while it is not.
+    pub running_for: Option<Duration>,
 }
 
 impl Default for Health {
@@ -76,7 +81,7 @@ impl Health {
 
     /// The same of one of several cameras.
     pub fn of_camera(name: &str, now: Instant) -> Self {
-        Self { camera: name.to_owned(), inner: Mutex::new(Inner::started_at(now)) }
+        Self { camera: name.to_owned(), inner: Mutex::new(Inner::started_at(now)), pulse: Arc::default() }
     }
 
     /// Its camera's name; empty = the only camera.
@@ -87,6 +92,11 @@ impl Health {
     /// What is said about its camera, with the camera's name where it has one.
     pub fn say(&self, sentence: &str) -> String {
         if self.camera.is_empty() { sentence.to_owned() } else { format!("camera {}: {sentence}", self.camera) }
+    }
+
+    /// Beats while the model is at work on a frame.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 
     /// The node begins to look for frames (again): a silence counts from now on.
@@ -168,6 +178,7 @@ impl Health {
             since_processed: inner.counts.since(&inner.counts_when_processed),
             last_trouble: inner.last_trouble.clone(),
             inference_broken: inner.inference_failures_in_a_row >= FAILURES_UNTIL_BROKEN,
+            running_for: self.pulse.busy_for(now),
         }
     }
 

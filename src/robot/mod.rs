@@ -17,6 +17,8 @@ mod accounting;
 mod admission;
 mod cadence;
 pub mod depth;
+#[cfg(feature = "onnx")]
+pub mod diagnosis;
 mod health;
 mod intake;
 pub mod lifecycle;
@@ -29,6 +31,7 @@ mod silence;
 mod sink;
 mod statistics;
 mod totals;
+pub mod watchdog;
 mod windows;
 
 pub use accounting::{Counts, DropReason};

@@ -115,14 +115,18 @@ impl SilenceWatch {
         }
         let facts = facts();
         let (cause, reason) = explain(health, &facts);
-        let long = health.quiet_for >= self.timeout * ERROR_FACTOR;
-        let level = if long { SilenceLevel::Error } else { SilenceLevel::Warn };
+        let level = if self.is_long(health) { SilenceLevel::Error } else { SilenceLevel::Warn };
         if self.said == Some((level, cause)) {
             return None;
         }
         self.said = Some((level, cause));
         let sentence = format!("no frame processed for {:.1} s: {reason}", health.quiet_for.as_secs_f64());
         Some(SilenceReport { level, sentence })
+    }
+
+    /// Is this silence as long as one that is an error?
+    pub fn is_long(&self, health: &HealthSnapshot) -> bool {
+        health.quiet_for >= self.timeout * ERROR_FACTOR
     }
 
     /// Why it is silent now, for the status; None while it is not.

@@ -204,6 +204,11 @@ impl Camera {
         self.inputs.depth.as_ref()?.inbox.trouble()
     }
 
+    /// Depth's stamps less the pictures', in the median [ms]; None before the first, and where depth is not in use.
+    pub fn depth_offset_millis(&self) -> Option<f64> {
+        self.inputs.depth.as_ref()?.inbox.median_offset_millis()
+    }
+
     /// What the middleware knows about its images.
     pub fn facts(&self, clock_started: bool) -> InputFacts {
         InputFacts {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{
     contract::BundleError,
     perceive::{FrameError, InferError},
-    robot::PublishError,
+    robot::{PublishError, watchdog::Hung},
 };
 
 /// Why the node cannot start, or had to end. One line each.
@@ -49,6 +49,10 @@ pub enum NodeError {
         /// The cause.
         source: std::io::Error,
     },
+    /// Something that cannot be interrupted takes too long. Its thread may hang for ever: whoever gets this must wait for
+    /// nothing.
+    #[error(transparent)]
+    Hung(#[from] Hung),
     /// A thread of the node ended by itself.
     #[error("the {0} thread ended unexpectedly")]
     Ended(&'static str),

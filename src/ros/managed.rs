@@ -35,6 +35,7 @@ use crate::{
     robot::{
         self, Order, Sink, Summary, Swap,
         lifecycle::{Outcome, State},
+        watchdog::Pulse,
     },
 };
 
@@ -54,6 +55,8 @@ pub struct Workplace {
     pub parameters: Arc<Parameters>,
     /// The way to the loop, while active.
     pub door: Door,
+    /// Beats while a model is being loaded.
+    pub loading: Arc<Pulse>,
 }
 
 /// What the node holds in its state. Each change consumes it and gives it back.
@@ -243,8 +246,11 @@ impl Holding {
         let place = self.place.clone();
         let settings = place.current_settings();
         let loading = {
-            let settings = settings.clone();
-            on_thread("model-load", move || load::pipeline(&settings))?
+            let (settings, pulse) = (settings.clone(), place.loading.clone());
+            on_thread("model-load", move || {
+                let _beat = pulse.begin();
+                load::pipeline(&settings)
+            })?
         };
         let pipeline = loading.await.map_err(|_| broken("model-load"))??;
         let facts = Arc::new(ModelFacts::of(&pipeline, settings.model.clone()));

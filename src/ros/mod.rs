@@ -4,6 +4,7 @@ mod camera;
 pub mod camera_info;
 mod clock;
 mod depth;
+mod diagnostics;
 mod door;
 mod error;
 mod heatmaps;
@@ -14,6 +15,7 @@ mod load;
 mod log;
 mod managed;
 mod models;
+mod namesake;
 mod node;
 mod parameters;
 mod publish;
@@ -24,6 +26,7 @@ mod signals;
 mod spin;
 mod status;
 mod topic;
+mod vigil;
 
 pub use self::{error::NodeError, node::run};
 

@@ -5,6 +5,7 @@
 //! main:              signals; transitions, one at a time; status and silence, by the clock; on the same tokio runtime,
 //!                    all other requests
 //! model-load thread: bundle -> Pipeline, in configure and for ~/set_model
+//! watchdog thread:   beats of the model's work -> the end of the process when one hangs
 //! perception thread: Intake -> robot::run (Pipeline) -> RosSink -> topics, while active
 //! ```
 
@@ -30,12 +31,14 @@ use super::{
     signals::StopSignals,
     spin::{Requests, Spinner, Works},
     status::Reporter,
+    vigil,
 };
 use crate::{
     config::{NodeSettings, ParameterSet, RosArgs},
     robot::{
         Summary,
         lifecycle::{Outcome, State},
+        watchdog::{Hung, Pulse},
     },
 };
 
@@ -44,12 +47,13 @@ const FINISH: Duration = Duration::from_millis(1500);
 /// How often silence is looked for, unless `input_timeout` asks for more.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// Runs the node until SIGINT or SIGTERM. None: it never had a model.
+/// Runs the node until SIGINT or SIGTERM. None: it never had a model. After [`NodeError::Hung`] the process must end at once;
+/// `last_resort` is called when it does not, and must not return.
 ///
 /// # Errors
-/// ROS refuses, or a thread of the node ended by itself. A model that cannot be loaded is none: the node stays
+/// ROS refuses, a thread of the node ended by itself, or the model hangs. A model that cannot be loaded is none: the node stays
 /// unconfigured and says why.
-pub fn run(args: &RosArgs, parameters: ParameterSet) -> Result<Option<Summary>, NodeError> {
+pub fn run(args: &RosArgs, parameters: ParameterSet, last_resort: fn() -> !) -> Result<Option<Summary>, NodeError> {
     log::install();
     // Tasks only answer requests, between the turns of the loop in `Running::until`; a worker would be a thread that tokio
     // panics without.
@@ -57,11 +61,14 @@ pub fn run(args: &RosArgs, parameters: ParameterSet) -> Result<Option<Summary>, 
         .enable_all()
         .build()
         .map_err(|source| NodeError::System { what: "the task runtime", source })?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let stop = StopSignals::new()?;
-        let node = Running::start(args, parameters)?;
+        let node = Running::start(args, parameters, last_resort)?;
         node.until(stop).await
-    })
+    });
+    // Dropped, it would wait for tasks, which may wait for what hangs.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Everything that runs.
@@ -73,6 +80,8 @@ struct Running {
     reporter: Reporter,
     spinner: Spinner,
     spin_ended: oneshot::Receiver<()>,
+    /// What the watchdog says, once.
+    hung: oneshot::Receiver<Hung>,
     settings: watch::Receiver<Arc<NodeSettings>>,
     work: Work,
     /// What the node asks of itself, the next one last.
@@ -101,7 +110,7 @@ struct Busy {
 }
 
 impl Running {
-    fn start(args: &RosArgs, parameters: ParameterSet) -> Result<Self, NodeError> {
+    fn start(args: &RosArgs, parameters: ParameterSet, last_resort: fn() -> !) -> Result<Self, NodeError> {
         let settings = parameters.settings().clone();
         let mut node = create_node(args, &settings)?;
         log::use_logger_of(&mut node)?;
@@ -112,7 +121,7 @@ impl Running {
         let mut works = Works::new(node);
         let cameras = Cameras::new(&mut works, args, &settings);
         let (managed, changes) = Managed::create(&mut works, clock.clone())?;
-        let reporter = Reporter::create(&mut works, &cameras, settings.input_timeout)?;
+        let reporter = Reporter::create(&mut works, args, &cameras, &settings)?;
         let autostart = if settings.autostart { vec!["activate", "configure"] } else { Vec::new() };
         let models = Arc::new(Models::default());
         let events = Events::create(&mut works, clock.clone(), args.fully_qualified_name())?;
@@ -120,11 +129,20 @@ impl Running {
         let services = Services::create(&mut works)?;
         let (spinner, spin, spin_ended) =
             Spinner::start(works).map_err(|source| NodeError::System { what: "the ROS thread", source })?;
-        let door = Door::default();
-        let place = Arc::new(Workplace { spin, clock, cameras, settings: settings.clone(), models, parameters, door });
+        let place = Arc::new(Workplace {
+            spin,
+            clock,
+            cameras,
+            settings: settings.clone(),
+            models,
+            parameters,
+            door: Door::default(),
+            loading: Arc::new(Pulse::default()),
+        });
+        let hung = vigil::keep(&place, last_resort)?;
         let new_models = services.answer(&place, &managed);
         let work = Work::Idle(Holding::nothing(place.clone()));
-        Ok(Self { place, managed, changes, new_models, reporter, spinner, spin_ended, settings, work, autostart })
+        Ok(Self { place, managed, changes, new_models, reporter, spinner, spin_ended, hung, settings, work, autostart })
     }
 
     async fn until(mut self, mut stop: StopSignals) -> Result<Option<Summary>, NodeError> {
@@ -138,6 +156,11 @@ impl Running {
             tokio::select! {
                 () = stop.wait() => break,
                 _ = &mut self.spin_ended => return Err(NodeError::Ended("ros-spin")),
+                verdict = &mut self.hung => {
+                    // The end of the process must not meet a thread within the middleware.
+                    self.spinner.stop();
+                    return Err(verdict.map_or(NodeError::Ended("watchdog"), NodeError::Hung));
+                }
                 Some(request) = self.changes.recv() => self.asked(request),
                 done = self.work.next() => {
                     let (holding, result) = done?;
@@ -157,14 +180,15 @@ impl Running {
     }
 
     fn ticks(&self) -> time::Interval {
-        let mut watch = time::interval(WATCH.min(self.place.current_settings().input_timeout / 4));
+        let settings = self.place.current_settings();
+        let mut watch = time::interval(WATCH.min(settings.input_timeout / 4).min(settings.diagnostics_period));
         watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
         watch
     }
 
     fn settings_changed(&mut self) {
         let settings = self.settings.borrow_and_update().clone();
-        self.reporter.set_input_timeout(settings.input_timeout);
+        self.reporter.apply(&settings);
         if let Work::Idle(holding) = &self.work {
             holding.settings_changed();
         }
@@ -234,6 +258,8 @@ impl Running {
 
     /// Finishes the frame at work, then takes the node down.
     async fn stop(self) -> Option<Summary> {
+        // A verdict would come too late to matter.
+        drop(self.hung);
         let finishing = async {
             match self.work {
                 // A model that is being loaded can't be stopped; the end of the process ends it.

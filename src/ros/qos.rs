@@ -28,6 +28,11 @@ pub fn latched() -> QosProfile {
     QosProfile::default().keep_last(1).reliable().transient_local()
 }
 
+/// `/diagnostics`: as diagnostic_updater offers it.
+pub fn diagnostics() -> QosProfile {
+    QosProfile::default().keep_last(1).reliable().volatile()
+}
+
 /// Services: as rmw_qos_profile_services_default, but a burst of requests fits in.
 pub fn service() -> QosProfile {
     QosProfile::default().keep_last(SERVICE_DEPTH)

@@ -11,18 +11,25 @@ use r2r::{
 use super::{
     NodeError,
     camera::{Camera, Cameras},
+    diagnostics::Diagnostics,
     managed::Workplace,
     models::ModelFacts,
+    namesake::Namesakes,
     publish, qos, regions,
     spin::Works,
 };
 use crate::{
+    config::{NodeSettings, RosArgs},
     message::{
         image::Header,
         text::{MAX_LOG_BYTES, clean_prefix},
     },
     perceive::Stamp,
-    robot::{FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch, Totals, lifecycle::State},
+    robot::{
+        FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch, Totals,
+        diagnosis::{CameraView, ModelView, NodeFacts, slow_work},
+        lifecycle::State,
+    },
 };
 
 /// How often `~/status` is published.
@@ -32,12 +39,16 @@ pub const PERIOD: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Reporter {
     publisher: Publisher<NodeStatus>,
+    diagnostics: Diagnostics,
+    namesakes: Namesakes,
     /// One for each camera.
     watches: Vec<Watch>,
     input_timeout: Duration,
     published: Option<Instant>,
     /// Why the last transition did not succeed.
     trouble: Option<String>,
+    /// Did something take suspiciously long at the last look?
+    was_slow: bool,
 }
 
 /// What has been told of a camera.
@@ -54,6 +65,10 @@ struct Moment<'a> {
     totals: &'a Totals,
     cameras: &'a [CameraMoment<'a>],
     is_disabled: bool,
+    /// What takes suspiciously long.
+    slow: Option<String>,
+    /// Who else has the node's name.
+    namesakes: Option<String>,
 }
 
 /// A camera at one moment.
@@ -61,23 +76,39 @@ struct CameraMoment<'a> {
     camera: &'a Camera,
     health: HealthSnapshot,
     facts: InputFacts,
+    /// Why nothing of it is processed, though it should be.
+    silence: Option<String>,
 }
 
 impl Reporter {
-    /// Creates `~/status`. Silences of a camera longer than `input_timeout` are reported.
+    /// Creates `~/status` and `/diagnostics`. Silences of a camera longer than `input_timeout` are reported.
     ///
     /// # Errors
-    /// rcl refuses the name or has no resources left.
-    pub fn create(works: &mut Works, cameras: &Cameras, input_timeout: Duration) -> Result<Self, NodeError> {
-        let publisher = publish::create(&mut works.node, "~/status", qos::latched())?;
-        let watches = cameras.iter().map(|_| Watch::new(input_timeout)).collect();
-        Ok(Self { publisher, watches, input_timeout, published: None, trouble: None })
+    /// rcl refuses a name or has no resources left.
+    pub fn create(
+        works: &mut Works,
+        args: &RosArgs,
+        cameras: &Cameras,
+        settings: &NodeSettings,
+    ) -> Result<Self, NodeError> {
+        let input_timeout = settings.input_timeout;
+        Ok(Self {
+            publisher: publish::create(&mut works.node, "~/status", qos::latched())?,
+            diagnostics: Diagnostics::create(works, args, settings)?,
+            namesakes: Namesakes::watch(works, args),
+            watches: cameras.iter().map(|_| Watch::new(input_timeout)).collect(),
+            input_timeout,
+            published: None,
+            trouble: None,
+            was_slow: false,
+        })
     }
 
-    /// Another `input_timeout`.
-    pub fn set_input_timeout(&mut self, input_timeout: Duration) {
-        self.input_timeout = input_timeout;
-        self.watches.iter_mut().for_each(|watch| watch.silence.set_timeout(input_timeout));
+    /// Other settings.
+    pub fn apply(&mut self, settings: &NodeSettings) {
+        self.input_timeout = settings.input_timeout;
+        self.watches.iter_mut().for_each(|watch| watch.silence.set_timeout(settings.input_timeout));
+        self.diagnostics.apply(settings);
     }
 
     /// The node is in another state; `trouble` says why, where that was not what was asked for. Publishes it at once.
@@ -87,28 +118,49 @@ impl Reporter {
             self.watch_anew();
         }
         self.published = None;
+        self.diagnostics.hurry();
         self.look(state, place);
     }
 
-    /// Logs the begin, the cause and the end of each camera's silence, and publishes the status when it is time. Call it
-    /// several times per `input_timeout`.
+    /// Logs the begin, the cause and the end of each camera's silence, and publishes status and diagnostics when it is time.
+    /// Call it several times per `input_timeout`.
     pub fn look(&mut self, state: State, place: &Workplace) {
         let now = Instant::now();
         let clock_started = place.clock.now_nanos() > 0;
-        let moment = |camera| CameraMoment::new(camera, now, clock_started);
-        let cameras: Vec<CameraMoment<'_>> = place.cameras.iter().map(moment).collect();
         let is_disabled = place.door.is_disabled();
         if is_disabled {
             // It was asked for: nothing to complain about, and nothing that could be over later.
             self.watch_anew();
-        } else if state == State::Active {
+        }
+        let moment = |(camera, watch)| CameraMoment::new(camera, watch, now, clock_started, is_disabled);
+        let cameras: Vec<CameraMoment<'_>> = place.cameras.iter().zip(&self.watches).map(moment).collect();
+        if state == State::Active && !is_disabled {
             self.watches.iter_mut().zip(&cameras).for_each(|(watch, camera)| watch.tell(camera));
         }
+        let model = place.models.loaded();
+        let views: Vec<CameraView> =
+            cameras.iter().zip(&self.watches).map(|(camera, watch)| camera.view(watch)).collect();
+        let node = NodeFacts {
+            state,
+            trouble: self.trouble.as_deref(),
+            model: model.as_deref().map(|m| ModelView { id: &m.id, contract: &m.contract, provider: &m.provider }),
+            cameras: &views,
+            loading_for: place.loading.busy_for(now),
+            inference_timeout: place.current_settings().inference_timeout,
+            resident_bytes: None,
+        };
+        let slow = slow_work(&node);
+        let namesakes = self.namesakes.look();
+        if std::mem::replace(&mut self.was_slow, slow.is_some()) != slow.is_some() {
+            self.published = None;
+            self.diagnostics.hurry();
+        }
+        self.diagnostics.look(place.clock.now(), &node);
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
-            let model = place.models.loaded();
             let totals = Totals::of(place.cameras.iter().map(|camera| &camera.health), now);
-            let moment = Moment { state, model: model.as_deref(), totals: &totals, cameras: &cameras, is_disabled };
+            let model = model.as_deref();
+            let moment = Moment { state, model, totals: &totals, cameras: &cameras, is_disabled, slow, namesakes };
             let status = self.status(place.clock.now(), &moment);
             if let Err(error) = publish::publish(&self.publisher, "~/status", &status) {
                 tracing::warn!("{error}");
@@ -144,18 +196,14 @@ impl Reporter {
             processed: counts.processed,
             dropped: counts.dropped,
             rejected: counts.rejected,
-            cameras: self
-                .watches
-                .iter()
-                .zip(*cameras)
-                .map(|(watch, camera)| camera.status(watch, moment.is_disabled))
-                .collect(),
+            cameras: cameras.iter().map(CameraMoment::status).collect(),
         }
     }
 
     fn reasons(&self, moment: &Moment<'_>) -> Vec<String> {
-        let Moment { state, model, totals, cameras, is_disabled } = moment;
+        let Moment { state, model, totals, cameras, is_disabled, slow, namesakes } = moment;
         let mut reasons: Vec<String> = self.trouble.iter().cloned().collect();
+        reasons.extend(slow.iter().chain(namesakes).cloned());
         if let Some(provider) = model.map(|model| &model.provider).filter(|provider| provider.is_degraded()) {
             let (used, failed) = (provider.used.name(), provider.failed.join("; "));
             reasons.push(format!("execution provider {used} stands in: {failed}"));
@@ -165,10 +213,9 @@ impl Reporter {
                 reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
             }
             reasons.extend(is_disabled.then(|| "disabled by ~/enable".to_owned()));
-            for (watch, camera) in self.watches.iter().zip(*cameras) {
-                let silence = if *is_disabled { None } else { camera.silence(watch) };
-                let of_camera = silence.into_iter().chain(camera.camera.depth_trouble());
-                reasons.extend(of_camera.map(|reason| camera.camera.health.say(&reason)));
+            for CameraMoment { camera, silence, .. } in *cameras {
+                let of_camera = silence.clone().into_iter().chain(camera.depth_trouble());
+                reasons.extend(of_camera.map(|reason| camera.health.say(&reason)));
             }
         }
         reasons
@@ -181,7 +228,7 @@ impl Watch {
     }
 
     /// Logs what is new.
-    fn tell(&mut self, CameraMoment { camera, health, facts }: &CameraMoment<'_>) {
+    fn tell(&mut self, CameraMoment { camera, health, facts, .. }: &CameraMoment<'_>) {
         if let Some(report) = self.silence.check(health, || facts.clone()) {
             let sentence = camera.health.say(&report.sentence);
             match report.level {
@@ -201,17 +248,26 @@ impl Watch {
 }
 
 impl<'a> CameraMoment<'a> {
-    fn new(camera: &'a Camera, now: Instant, clock_started: bool) -> Self {
-        Self { camera, health: camera.health.snapshot(now), facts: camera.facts(clock_started) }
+    fn new(camera: &'a Camera, watch: &Watch, now: Instant, clock_started: bool, is_disabled: bool) -> Self {
+        let (health, facts) = (camera.health.snapshot(now), camera.facts(clock_started));
+        let silence = if is_disabled { None } else { watch.silence.reason(&health, &facts) };
+        Self { camera, health, facts, silence }
     }
 
-    /// Why nothing of it is processed.
-    fn silence(&self, watch: &Watch) -> Option<String> {
-        watch.silence.reason(&self.health, &self.facts)
+    fn view(&self, watch: &Watch) -> CameraView {
+        CameraView {
+            name: self.camera.name.clone(),
+            silence: self.silence.clone(),
+            silence_is_long: watch.silence.is_long(&self.health),
+            depth_trouble: self.camera.depth_trouble(),
+            depth_offset_millis: self.camera.depth_offset_millis(),
+            health: self.health.clone(),
+            input: self.facts.clone(),
+        }
     }
 
-    fn status(&self, watch: &Watch, is_disabled: bool) -> CameraStatus {
-        let Self { camera, health, facts } = self;
+    fn status(&self) -> CameraStatus {
+        let Self { camera, health, facts, silence } = self;
         let counts = &health.counts;
         let losses = || counts.dropped_by.iter().chain(&counts.rejected_by);
         CameraStatus {
@@ -229,8 +285,7 @@ impl<'a> CameraMoment<'a> {
             rejected: counts.rejected,
             loss_reasons: losses().map(|(reason, _)| (*reason).to_owned()).collect(),
             loss_counts: losses().map(|(_, count)| *count).collect(),
-            // Where it was asked for there is nothing to complain about.
-            silence: if is_disabled { None } else { self.silence(watch) }.unwrap_or_default(),
+            silence: silence.clone().unwrap_or_default(),
         }
     }
 }

@@ -13,22 +13,26 @@ use looptrans_ros::{
     },
     export::{
         bundle,
-        graph::{Attr, Graph, Port},
+        graph::{Attr, Graph, Port, Value},
         seeded::{self, Architecture},
     },
-    onnx::{FLOAT, UINT8},
+    onnx::{FLOAT, INT64, UINT8},
     perceive::{
         heatmap::{HeatmapEncoding, HeatmapSize},
         infer::{InferSettings, LIBRARY_VARIABLE, Model, ProviderChoice},
         pipeline::PipelineSettings,
     },
 };
+use ndarray::arr1;
 use prost::Message;
 
 /// Input of [`colours`]: neither square nor of the camera's shape, so that swapped axes show.
 pub const COLOURS_INPUT: Size = Size { height: 32, width: 48 };
 /// One cell per 8x8 pixels.
 pub const COLOURS_CELLS: Size = Size { height: 4, width: 6 };
+
+/// Compared each with each in [`endless_when_bright`]: some 10^12 times.
+const ENDLESS_BOXES: i64 = 1_500_000;
 
 /// CPU, one thread.
 pub fn on_cpu() -> InferSettings {
@@ -51,6 +55,40 @@ pub fn seeded(architecture: &str) -> Bundle {
 /// A model of three actions, "red", "green" and "blue": a class map is the mean of that channel in each cell, divided
 /// by the brightest of all, and presence is the map's mean. A black picture gives NaN.
 pub fn colours() -> Bundle {
+    colours_with(|_, _, presence| presence)
+}
+
+/// [`colours`], but a run on an all but white picture takes hours: it sorts through [`ENDLESS_BOXES`] boxes.
+pub fn endless_when_bright() -> Bundle {
+    colours_with(|g, means, presence| {
+        let all = g.ints("every_axis", &[0, 1, 2, 3]);
+        let darkest = g.node("darkest", "ReduceMin", &[means, &all], &[("keepdims", Attr::Int(0))]);
+        let limit = g.float("bright", 250.0);
+        let is_bright = g.node("is_bright", "Greater", &[&darkest, &limit], &[]);
+        let is_bright = g.node("as_count", "Cast", &[&is_bright], &[("to", Attr::Int(i64::from(INT64)))]);
+        let (many, one) = (g.ints("many", &[ENDLESS_BOXES]), g.ints("one", &[1]));
+        let count = g.node("times", "Mul", &[&is_bright, &many], &[]);
+        let count = g.node("count", "Add", &[&count, &one], &[]);
+        let four = g.ints("four", &[4]);
+        let axis = [("axis", Attr::Int(0))];
+        let boxes_shape = g.node("boxes_shape", "Concat", &[&one, &count, &four], &axis);
+        let scores_shape = g.node("scores_shape", "Concat", &[&one, &one, &count], &axis);
+        let (a_box, a_score) = (g.floats("a_box", &arr1(&[0.0, 0.0, 1.0, 1.0]).into_dyn()), g.float("a_score", 0.5));
+        let boxes = g.node("boxes", "Expand", &[&a_box, &boxes_shape], &[]);
+        let scores = g.node("scores", "Expand", &[&a_score, &scores_shape], &[]);
+        // Boxes that all lie upon each other suppress none at a threshold of 1: each is compared with all before it.
+        let threshold = g.float("threshold", 1.0);
+        let kept = g.node("kept", "NonMaxSuppression", &[&boxes, &scores, &count, &threshold], &[]);
+        let kept = g.node("kept_float", "Cast", &[&kept], &[("to", Attr::Int(i64::from(FLOAT)))]);
+        let sum = g.node("kept_sum", "ReduceSum", &[&kept], &[("keepdims", Attr::Int(0))]);
+        let zero = g.float("zero", 0.0);
+        let nothing = g.node("nothing", "Mul", &[&sum, &zero], &[]);
+        g.node("presence_and_nothing", "Add", &[&presence, &nothing], &[])
+    })
+}
+
+/// `last`: the presence that is put out, from the cells' means and [`colours`]' own.
+fn colours_with(last: impl FnOnce(&mut Graph, &Value, Value) -> Value) -> Bundle {
     let mut g = Graph::new("colours", "");
     let sides = |size: Size| [size.height as usize, size.width as usize];
     let ([h, w], [cells_h, cells_w]) = (sides(COLOURS_INPUT), sides(COLOURS_CELLS));
@@ -65,6 +103,7 @@ pub fn colours() -> Bundle {
     let maps = g.node("divide", "Div", &[&means, &brightest], &[]);
     let space = g.ints("space", &[2, 3]);
     let presence = g.node("mean", "ReduceMean", &[&maps, &space], &[("keepdims", Attr::Int(0))]);
+    let presence = last(&mut g, &means, presence);
     g.output(&maps, Port { name: OUTPUT_HEATMAP, data_type: FLOAT, sides: &[3, cells_h, cells_w], doc: "" });
     g.output(&presence, Port { name: OUTPUT_PRESENCE, data_type: FLOAT, sides: &[3], doc: "" });
     let onnx = g.into_model().encode_to_vec();

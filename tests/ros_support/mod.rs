@@ -11,7 +11,7 @@ pub mod rig;
 
 use std::{path::PathBuf, sync::OnceLock, time::Duration};
 
-use looptrans_ros::contract::{CONTRACT_FILE, MODEL_FILE};
+use looptrans_ros::contract::{Bundle, CONTRACT_FILE, MODEL_FILE};
 
 /// How long anything may take on a busy machine before a test fails. Nothing waits this long when all is well.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -20,17 +20,15 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Written once per test program.
 pub fn model() -> PathBuf {
     static FOLDER: OnceLock<tempfile::TempDir> = OnceLock::new();
-    FOLDER
-        .get_or_init(|| {
-            let folder = tempfile::tempdir().unwrap();
-            let bundle = crate::models::colours();
-            std::fs::write(folder.path().join(MODEL_FILE), &bundle.onnx).unwrap();
-            std::fs::write(folder.path().join(CONTRACT_FILE), serde_yaml::to_string(&bundle.contract).unwrap())
-                .unwrap();
-            folder
-        })
-        .path()
-        .to_owned()
+    FOLDER.get_or_init(|| written(&crate::models::colours())).path().to_owned()
+}
+
+/// A bundle as files.
+pub fn written(bundle: &Bundle) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(MODEL_FILE), &bundle.onnx).unwrap();
+    std::fs::write(folder.path().join(CONTRACT_FILE), serde_yaml::to_string(&bundle.contract).unwrap()).unwrap();
+    folder
 }
 
 /// The Python that has rclpy and our messages.

@@ -123,6 +123,11 @@ impl Node {
         self.wait_from(started)
     }
 
+    /// Waits for an end that comes by itself.
+    pub fn ended(mut self) -> Ended {
+        self.wait_from(Instant::now())
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -156,7 +156,9 @@ impl<'a, S: Sink> Lane<'a, S> {
     /// When the pipeline was done and the sink's work began.
     fn perceive(&mut self, work: &Work<'_>, pipeline: &mut Pipeline, wanted: Wanted) -> Result<Instant, FrameError> {
         self.sink.begin(work.frame.stamp);
+        let beat = self.health.pulse().begin();
         let perception = pipeline.process(&work.frame, wanted)?;
+        drop(beat);
         let started = Instant::now();
         self.sink.complete(&work.frame, perception);
         Ok(started)
