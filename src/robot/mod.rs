@@ -11,6 +11,8 @@
 //!
 //! Every frame offered has exactly one end: processed, dropped for a reason, or rejected for a reason.
 
+#[cfg(feature = "onnx")]
+pub mod accelerator;
 mod accounting;
 mod admission;
 mod cadence;
