@@ -33,14 +33,18 @@ TYPES = {
 class Listener(Node):
     """Counts messages by topic; keeps the ages that the node itself tells."""
 
-    def __init__(self, node_name: str, topics: list[str]) -> None:
+    def __init__(self, node_name: str, topics: list[str], cameras: list[str]) -> None:
         super().__init__("bench_listener")
         self.received: Counter[str] = Counter()
         self.ages_ms: list[float] = []
+        self.names: list[str] = []
         for topic in topics:
             raw = topic != "grasp_regions"
             heard = (lambda _, topic=topic: self.received.update([topic])) if raw else self._on_regions
-            self.create_subscription(TYPES[topic], f"/{node_name}/{topic}", heard, QoSProfile(depth=5), raw=raw)
+            for camera in cameras or [""]:
+                name = f"/{node_name}/{camera}/{topic}" if camera else f"/{node_name}/{topic}"
+                self.create_subscription(TYPES[topic], name, heard, QoSProfile(depth=5), raw=raw)
+                self.names.append(name)
 
     def _on_regions(self, message: GraspRegionArray) -> None:
         self.received["grasp_regions"] += 1
@@ -50,13 +54,14 @@ class Listener(Node):
 def main() -> int:
     parser = argparse.ArgumentParser(description="Subscribe to outputs of an affordance node and count.")
     parser.add_argument("--topics", nargs="+", choices=list(TYPES), required=True, help="outputs to subscribe to")
+    parser.add_argument("--cameras", nargs="*", default=[], help="the cameras, where the node has several")
     parser.add_argument("--node", default="affordance_node", help="the affordance node's name")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write at the end")
     options = parser.parse_args()
     rclpy.init()
-    listener = Listener(options.node, options.topics)
+    listener = Listener(options.node, options.topics, options.cameras)
     try:
-        while listener.count_publishers(f"/{options.node}/{options.topics[0]}") == 0:
+        while listener.count_publishers(listener.names[-1]) == 0:
             rclpy.spin_once(listener, timeout_sec=0.1)
         print(CONNECTED, flush=True)
         rclpy.spin(listener)

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import yaml
 
-from bench import figures, stages
+from bench import cameras, figures, stages
 from bench.figures import Json, MemorySample
 from bench.listener import TYPES
+from bench.process import memory_of
 from demo.planner import CONNECT_SECONDS, CONNECTED
 from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
 from demo.report import write_json
@@ -110,12 +111,6 @@ def sample_memory(team: Team, pid: int, seconds: float) -> list[MemorySample]:
     return samples
 
 
-def memory_of(pid: int, seconds: float) -> MemorySample:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith("Rss")}
-    return MemorySample(seconds, kib["RssAnon"] + kib["RssFile"], kib["RssShmem"])
-
-
 def measure_stages(bench: Bench, model: Path) -> list[Json]:
     """The time of each stage: two picture sizes, few or many listeners."""
     rows = []
@@ -182,6 +177,7 @@ def print_results(results: Json) -> None:
     print(f"\noverload at {age['rate_hz']:.0f} Hz: age {age['p50_ms']} ms median, {age['p99_ms']} ms 99 %, {age['max_ms']} ms most;"
           f" period + median run = {age['period_ms'] + age['run_ms']:.2f} ms. Each age less the frame's own run: {age['beside_run_p50_ms']} ms"
           f" median, {age['beside_run_p99_ms']} ms 99 %, bound {age['period_ms']} ms (period): {'PASS' if age['within_bound'] else 'MISS'}")
+    print(f"\none more camera (small model, {cameras.RATE_HZ:g} Hz each):\n{cameras.table(results['cameras'])}\n")
     grown = results["memory"]
     print(f"memory over {grown['frames']} frames: {grown['steady_mib']} MiB -> {grown['last_mib']} MiB (peak {grown['peak_mib']}),"
           f" {grown['kib_per_1000_frames']} KiB per 1,000 frames; beside it up to {grown['shared_peak_mib']} MiB of DDS's shared memory")
@@ -205,6 +201,7 @@ def main() -> int:
         results["node"] = measure_stages(bench, options.model)
         results["overload"] = measure_overload(bench, options.model, results["node"][0]["summary"]["stages_ms"]["run"])
         results["memory"] = measure_memory(bench, options.small_model)
+        results["cameras"] = cameras.measure(options.programs, options.small_model, options.out)
         write_json(options.out / "bench.json", results)
         print_results(results)
         print(f"\nbench: all numbers in {options.out}/bench.json")

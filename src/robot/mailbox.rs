@@ -108,9 +108,8 @@ impl<T, O> Mailbox<T, O> {
             let wake = match inner.next(&wanted) {
                 Some(next) => {
                     let (release, puts) = *held.get_or_insert_with(|| (now + patience(next.place), inner.puts));
-                    if (next.others_wait || inner.puts != puts || release <= now)
-                        && let Some(item) = inner.take(next.place)
-                    {
+                    let is_released = next.others_wait || inner.puts != puts || release <= now;
+                    if is_released && let Some(item) = inner.take(next.place) {
                         return Taken::Item { place: next.place, item };
                     }
                     Some(release)

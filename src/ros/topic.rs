@@ -42,7 +42,9 @@ pub struct Maker<'a> {
 
 /// Output topics that can be destroyed.
 #[derive(Default)]
-pub struct Made(Vec<Box<dyn FnOnce(&mut Node) + Send>>);
+pub struct Made(Vec<Destroy>);
+
+type Destroy = Box<dyn FnOnce(&mut Node) + Send>;
 
 impl Made {
     /// Destroys them.

@@ -1,0 +1,125 @@
+"""What one more camera costs: the same node with one, two and four cameras that each send at the same rate.
+
+    PYTHONPATH=scripts python -m bench.cameras --programs target/release --model BUNDLE --out out/cameras
+"""
+
+import argparse
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import figures
+from bench.figures import Json
+from bench.process import cpu_seconds, memory_of
+from demo.planner import CONNECT_SECONDS, CONNECTED
+from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
+from demo.report import write_json
+from demo.run import AFFORDANCES, node_from_launch_file, peer
+from demo.scenes import SEED, save_stills
+
+COUNTS = (1, 2, 4)
+# A rate that a small model serves for four cameras on one core; nothing is to be dropped.
+RATE_HZ = 10.0
+SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the node took for that many cameras."""
+
+    cameras: int
+    # From the begin of the first stream to the end of the last.
+    cpu_seconds: float
+    own_mib: float
+    summary: Json
+
+
+def run(programs: Path, model: Path, out: Path, cameras: int) -> Cost:
+    """Start the node, a planner's subscriptions and the cameras; stop them when all have sent all."""
+    folder = out / f"cameras{cameras}"
+    folder.mkdir(parents=True)
+    names = [f"camera{index}" for index in range(1, cameras + 1)]
+    settings = {"model": str(model.resolve()), "affordances": AFFORDANCES, "cameras": names}
+    node = node_from_launch_file(programs, settings, folder)
+    frames = round(SECONDS * RATE_HZ)
+    with Team(isolated_environment(), folder) as team:
+        pid = team.start("node", node)
+        heard = ["--topics", "grasp_regions", "--cameras", *names, "--out", str(folder / "heard.json")]
+        team.start("listener", peer("bench.listener", *heard))
+        team.wait_for_word("listener", CONNECTED, CONNECT_SECONDS)
+        for name in names:
+            team.start(name, peer("demo.camera", "--stills", str(out / "scenes"), "--frames", str(frames), "--rate",
+                                  str(RATE_HZ), "--distinct", "8", "--topic", f"/{name}/image"))
+        for name in names:
+            team.wait_for_word(name, "streaming", CONNECT_SECONDS)
+        before = cpu_seconds(pid)
+        for name in names:
+            team.wait(name, SECONDS + 60)
+        time.sleep(1.0)  # the last frame's way through the node
+        spent, memory = cpu_seconds(pid) - before, memory_of(pid, 0.0)
+        team.stop_cleanly("node")
+        team.stop_cleanly("listener")
+        summary = figures.last_summary(team.log("node").read_text(errors="replace"))
+    if summary is None or not summary["processed"]:
+        raise RunError(f"the node logged no frame: {folder}/node.log")
+    return Cost(cameras, spent, memory.own_kib / 1024, summary)
+
+
+def measure(programs: Path, model: Path, out: Path) -> list[Json]:
+    """One row for each number of cameras."""
+    rows = []
+    for count in COUNTS:
+        print(f"bench: {count} camera(s) at {RATE_HZ:g} Hz each ...", flush=True)
+        rows.append(row(run(programs, model, out, count)))
+    return rows
+
+
+def row(cost: Cost) -> Json:
+    summary = cost.summary
+    return {
+        "cameras": cost.cameras,
+        "frames": summary["frames_in"],
+        "processed": summary["processed"],
+        "cpu_ms_per_frame": round(1000 * cost.cpu_seconds / summary["processed"], 2),
+        "run_ms": round(summary["stages_ms"]["run"], 2),
+        "beside_run_ms": figures.overhead(summary)["overhead_ms"],
+        "own_mib": round(cost.own_mib, 1),
+        "summary": summary,
+    }
+
+
+def table(rows: list[Json]) -> str:
+    """The rows, with what each camera after the first adds to the memory."""
+    cells = [["cameras", "frames", "processed", "CPU ms/frame", "run ms", "beside run ms", "RSS MiB", "MiB per camera more"]]
+    for found in rows:
+        more = found["cameras"] - rows[0]["cameras"]
+        added = f"{(found['own_mib'] - rows[0]['own_mib']) / more:.1f}" if more else "-"
+        cells.append([str(found[name]) for name in ("cameras", "frames", "processed", "cpu_ms_per_frame", "run_ms",
+                                                    "beside_run_ms", "own_mib")] + [added])
+    return figures.table(cells)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure what one more camera costs.")
+    parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
+    parser.add_argument("--model", type=Path, required=True, help="bundle of a small model")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to; what an older run left there goes")
+    options = parser.parse_args()
+    interrupt_on_signals()
+    try:
+        shutil.rmtree(options.out, ignore_errors=True)
+        options.out.mkdir(parents=True)
+        save_stills(SEED, 640, 480, options.out / "scenes")
+        rows = measure(options.programs, options.model, options.out)
+        write_json(options.out / "cameras.json", rows)
+        print(f"\n{table(rows)}")
+        return 0
+    except (RunError, OSError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
