@@ -134,7 +134,7 @@ fn whatever_is_wrong_with_a_bundle_the_model_before_stays() {
     assert!(trial["message"].as_str().unwrap().starts_with("dry run: model other:"), "{trial}");
     let answers = {
         rig.peer.ask(SET_MODEL, SET_MODEL_KIND, request(printer.path(), true), 8);
-        rig.peer.responses()
+        rig.peer.answers()
     };
     let busy = answers.iter().filter(|answer| answer["message"].as_str().unwrap().starts_with("busy")).count();
     let done = answers.iter().filter(|answer| answer["success"] == true).count();
@@ -272,7 +272,7 @@ fn many_swaps_leave_no_threads_files_or_memory_behind() {
     rig.peer.vanish(SET_MODEL, SET_MODEL_KIND, request(printer.path(), false));
     rig.peer.ask(SET_MODEL, SET_MODEL_KIND, request(printer.path(), false), 1);
     change(&mut rig.peer, "deactivate");
-    assert_eq!(rig.peer.responses().len(), 1);
+    assert_eq!(rig.peer.answers().len(), 1);
     change(&mut rig.peer, "activate");
     model_at_work(&mut rig);
     assert!(count(&rig.fresh_status(), "processed") > 0);

@@ -8,7 +8,7 @@ Commands (all have "op"):
   flood       topic message count    the same message again and again, its stamp's nanoseconds counting up
   matched     topic count            -> a "matched" event once that many subscriptions and publishers are there
   call        service type request [times]  -> a "responses" event: that many answers to that many parallel requests
-  ask         service type request [times]  -> the same event, once the answers are there; other commands go on
+  ask         service type request [times]  -> an "answers" event once all are there; other commands go on
   vanish      service type request   a client sends a request and is gone before the answer
   services    node                   -> a "services" event: what that node serves
   topics      node                   -> a "topics" event: what that node subscribes to and publishes, with types
@@ -176,7 +176,7 @@ class Bridge:
         def answered(future: Any) -> None:
             answers.append(to_json(future.result()))
             if len(answers) == len(requests):
-                self.say("responses", responses=answers)
+                self.say("answers", answers=answers)
 
         for request in requests:
             client.call_async(request).add_done_callback(answered)

@@ -147,24 +147,25 @@ impl Bridge {
     /// Sends that many requests at once, without waiting for an answer between them; every one must be answered.
     pub fn call_in_parallel(&mut self, service: &str, kind: &str, request: Value, times: usize) -> Vec<Value> {
         self.command(json!({"op": "call", "service": service, "type": kind, "request": request, "times": times}));
-        self.responses()
+        let event = self.wait("responses", |event| event["event"] == "responses");
+        event["responses"].as_array().unwrap().clone()
     }
 
-    /// Sends that many requests at once; [`Self::responses`] waits for their answers, and other commands may come between.
+    /// Sends that many requests at once; [`Self::answers`] waits for their answers, and other commands may come between.
     pub fn ask(&mut self, service: &str, kind: &str, request: Value, times: usize) {
         self.command(json!({"op": "ask", "service": service, "type": kind, "request": request, "times": times}));
     }
 
     /// The answers to [`Self::ask`].
-    pub fn responses(&mut self) -> Vec<Value> {
-        let event = self.wait("responses", |event| event["event"] == "responses");
-        event["responses"].as_array().unwrap().clone()
+    pub fn answers(&mut self) -> Vec<Value> {
+        let event = self.wait("answers", |event| event["event"] == "answers");
+        event["answers"].as_array().unwrap().clone()
     }
 
     /// The same, if they come within this time.
-    pub fn responses_within(&mut self, patience: Duration) -> Option<Vec<Value>> {
-        let event = self.try_wait(Instant::now() + patience, |event| event["event"] == "responses")?;
-        Some(event["responses"].as_array().unwrap().clone())
+    pub fn answers_within(&mut self, patience: Duration) -> Option<Vec<Value>> {
+        let event = self.try_wait(Instant::now() + patience, |event| event["event"] == "answers")?;
+        Some(event["answers"].as_array().unwrap().clone())
     }
 
     /// A client asks and is gone before the answer.
