@@ -90,8 +90,11 @@ fn run(scratch: &Path, library: &Path, plan: &str) -> Run {
     }
     let status = ended_within(&mut process, DEADLINE, || false);
     let _ = process.kill();
-    let _ = camera.kill();
-    let _ = camera.wait();
+    // A peer that is killed leaves its shared memory behind.
+    node::send("INT", camera.id());
+    if ended_within(&mut camera, DEADLINE, || false).is_none() {
+        let _ = camera.kill();
+    }
     let stderr = fs::read_to_string(&log).unwrap();
     let status = status.unwrap_or_else(|| panic!("{plan}: the node hangs; its log:\n{stderr}"));
     Run { status, survived, stderr, calls: fs::read_to_string(&calls).unwrap_or_default() }

@@ -1,9 +1,10 @@
-"""A camera at 10 Hz and a listener to the node's outputs, until it is killed. Started by tests/ros_failures.rs."""
+"""A camera at 10 Hz and a listener to the node's outputs, until SIGINT. Started by tests/ros_failures.rs."""
 
 import time
 from array import array
 
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -20,12 +21,16 @@ def main() -> None:
     for kind, topic in ((Image, "heatmap"), (CameraInfo, "heatmap/camera_info"), (HeatmapArray, "heatmaps"), (Image, "overlay")):
         node.create_subscription(kind, f"{NODE}/{topic}", lambda _: None, 5, raw=True)
     image = Image(height=48, width=64, encoding="rgb8", step=192, data=array("B", bytes(range(192)) * 48))
-    while rclpy.ok():
-        image.header.stamp = node.get_clock().now().to_msg()
-        images.publish(image)
-        calibrations.publish(CameraInfo(header=image.header, height=48, width=64))
-        rclpy.spin_once(node, timeout_sec=0.0)
-        time.sleep(0.1)
+    try:
+        while True:
+            image.header.stamp = node.get_clock().now().to_msg()
+            images.publish(image)
+            calibrations.publish(CameraInfo(header=image.header, height=48, width=64))
+            rclpy.spin_once(node, timeout_sec=0.0)
+            time.sleep(0.1)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        node.destroy_node()
+        rclpy.try_shutdown()
 
 
 if __name__ == "__main__":
