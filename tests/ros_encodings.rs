@@ -68,11 +68,7 @@ fn grey_pictures_are_read_in_every_depth_and_byte_order() {
 
 #[test]
 fn jpeg_and_png_come_through_the_compressed_topic_whatever_the_format_says() {
-    // The node was told -r image:=/cam/image: the suffix goes behind the remapped name, and the raw topic is left alone.
     let mut rig = Rig::start_on("/cam/image/compressed", COMPRESSED, json!({"image_transport": "compressed"}));
-    let (subscribed, _) = rig.peer.topics("/affordance_node");
-    let images: Vec<&String> = subscribed.as_object().unwrap().keys().filter(|topic| topic.contains("image")).collect();
-    assert_eq!((images, &subscribed["/cam/image/compressed"]), (vec!["/cam/image/compressed"], &json!([COMPRESSED])));
     rig.listen(HEATMAPS, "looptrans_ros/msg/HeatmapArray");
     let picture = camera::thirds();
     for (format, says) in [

@@ -225,37 +225,6 @@ fn silence_names_its_cause_in_log_and_status() {
 }
 
 #[test]
-fn without_stderr_home_temporary_folder_and_locale_it_runs() {
-    let domain = Domain::claim();
-    let mut peer = ros_support::bridge::Bridge::start(&domain);
-    peer.advertise_with("/cam/image", IMAGE, "reliable");
-    peer.subscribe_with(REGIONS, "looptrans_ros/msg/GraspRegionArray", json!({}));
-    // Closed, a pipe that nobody reads, and a disk that is full.
-    for stderr in ["2>&-", "2> >(true)", "2>/dev/full"] {
-        let params = node::params_file(&node::parameters(json!({"input_reliability": "reliable"})));
-        let plain = node::command(&domain, params.path(), &["-r", "image:=/cam/image"]);
-        let mut command = Command::new("bash");
-        command.args(["-c", &format!("exec \"$@\" {stderr}"), "bash"]).arg(plain.get_program()).args(plain.get_args());
-        domain.apply(&mut command);
-        // Not even root can make these.
-        command.env("HOME", "/dev/null/home").env("TMPDIR", "/dev/null/tmp").env("XDG_CACHE_HOME", "/dev/null/cache");
-        for locale in ["LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE"] {
-            command.env_remove(locale);
-        }
-        let running = Node::spawn(command);
-        let answer = |peer: &mut ros_support::bridge::Bridge| {
-            peer.publish("/cam/image", &Rig::good());
-            peer.next_within(REGIONS, Duration::from_millis(500), |_| true)
-        };
-        assert!((0..100).any(|_| answer(&mut peer).is_some()), "no result with {stderr}");
-        let ended = running.stop("TERM");
-        assert_eq!((ended.status.code(), ended.stderr.as_str()), (Some(0), ""), "{stderr}");
-        let summary: Value = serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap();
-        assert!(count(&summary, "processed") > 0, "{summary}");
-    }
-}
-
-#[test]
 fn two_nodes_of_one_name_are_told_of_each_other() {
     let domain = Domain::claim();
     let mut first = Node::start(&domain, json!({}));
