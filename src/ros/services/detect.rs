@@ -32,7 +32,7 @@ pub(super) async fn answer(desk: Desk, request: Detect::Request) -> Detect::Resp
 
 /// How long to wait, and what to say of it.
 fn wait(seconds: f32) -> Result<(Duration, &'static str), String> {
-    if !(seconds >= 0.0) {
+    if seconds.is_nan() || seconds < 0.0 {
         return Err(format!("timeout: expected 0 to {} s, found {seconds}", LONGEST.as_secs()));
     }
     match Duration::try_from_secs_f32(seconds) {
