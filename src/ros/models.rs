@@ -71,7 +71,7 @@ impl Models {
     }
 
     /// From now on settings must fit this model as well.
-    pub fn expect(self: &Arc<Self>, facts: Arc<ModelFacts>) -> Coming {
+    pub fn await_model(self: &Arc<Self>, facts: Arc<ModelFacts>) -> Coming {
         self.known().coming = Some(facts);
         Coming(self.clone())
     }

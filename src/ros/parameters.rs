@@ -156,7 +156,7 @@ impl Parameters {
         let set = self.set();
         let settings = PipelineSettings::from(&**set.settings());
         settings.check(&facts.contract).map_err(|error| error.to_string())?;
-        Ok(self.models.expect(facts.clone()))
+        Ok(self.models.await_model(facts.clone()))
     }
 
     /// Another model was put to work: the parameter `model` says so.
