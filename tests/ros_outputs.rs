@@ -134,6 +134,7 @@ fn the_node_has_these_topics_and_no_others() {
         LABEL_INFO: ["looptrans_ros/msg/LabelInfo"],
         STATUS: ["looptrans_ros/msg/NodeStatus"],
         "/affordance_node/transition_event": ["lifecycle_msgs/msg/TransitionEvent"],
+        "/diagnostics": ["diagnostic_msgs/msg/DiagnosticArray"],
         "/parameter_events": ["rcl_interfaces/msg/ParameterEvent"],
         "/rosout": ["rcl_interfaces/msg/Log"],
     });
