@@ -66,7 +66,7 @@ class Bench:
             team.start("camera", camera)
             team.wait_for_word("camera", "streaming", CONNECT_SECONDS)
             cpu_before = cpu_seconds(pid)
-            team.wait("camera", self._seconds + 60)
+            team.wait("camera", seconds=self._seconds + 60)
             time.sleep(1.0)  # the last frame's way through the node
             cpu = cpu_seconds(pid) - cpu_before
             memory = memory_of(pid, 0.0)

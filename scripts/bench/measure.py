@@ -107,7 +107,7 @@ def sample_memory(team: Team, pid: int, seconds: float) -> list[MemorySample]:
         if "streaming" in team.log("camera").read_text(errors="replace"):
             samples.append(memory_of(pid, time.monotonic() - started))
         time.sleep(0.2)
-    team.wait("camera", 1)
+    team.wait("camera", seconds=1)
     return samples
 
 

@@ -83,31 +83,33 @@ class Team:
     def is_running(self, name: str) -> bool:
         return self._running[name].poll() is None
 
-    def wait(self, name: str, seconds: float) -> None:
-        """Wait until the program has ended well; RunError if it fails, takes too long, or another one ends before it."""
+    def wait(self, *names: str, seconds: float) -> None:
+        """Wait until the programs have ended well; RunError if one fails, takes too long, or another one ends before them."""
         deadline = time.monotonic() + seconds
-        while self.is_running(name):
-            self._check_others(name)
-            if time.monotonic() > deadline:
-                raise RunError(f"the {name} did not end within {seconds:.0f} s{self._last_words(name)}")
-            time.sleep(0.05)
-        code = self._running.pop(name).returncode
-        if code != 0:
-            raise RunError(f"the {name} failed with status {code}{self._last_words(name)}")
+        for name in names:
+            while self.is_running(name):
+                self._check_others(names)
+                if time.monotonic() > deadline:
+                    raise RunError(f"the {name} did not end within {seconds:.0f} s{self._last_words(name)}")
+                time.sleep(0.05)
+        for name in names:
+            code = self._running.pop(name).returncode
+            if code != 0:
+                raise RunError(f"the {name} failed with status {code}{self._last_words(name)}")
 
     def wait_for_word(self, name: str, word: str, seconds: float) -> None:
         """Wait until the word stands in the program's output; RunError if it takes too long, or any program ends first."""
         deadline = time.monotonic() + seconds
         while word not in self.log(name).read_text(errors="replace"):
-            self._check_others("")
+            self._check_others(())
             if time.monotonic() > deadline:
                 raise RunError(f"the {name} is not {word} after {seconds:.0f} s{self._last_words(name)}")
             time.sleep(0.05)
 
-    def _check_others(self, name: str) -> None:
-        """RunError if a program other than the named one has ended."""
+    def _check_others(self, names: tuple[str, ...]) -> None:
+        """RunError if a program other than the named ones has ended."""
         for other, process in self._running.items():
-            if other != name and process.poll() is not None:
+            if other not in names and process.poll() is not None:
                 raise RunError(f"the {other} ended early, with status {process.returncode}{self._last_words(other)}")
 
     def stop(self, name: str) -> int:

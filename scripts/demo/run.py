@@ -49,8 +49,8 @@ def stream(node: list[str], out: Path, seconds: float) -> None:
         team.wait_for_word("planner", CONNECTED, CONNECT_SECONDS + 5)
         team.start("camera", peer("demo.camera", "--stills", str(out / "scenes"), "--topic", CAMERA_TOPIC,
                                   "--frames", str(frames), "--rate", str(RATE_HZ)))
-        team.wait("camera", seconds + 90)
-        team.wait("planner", FIRST_REGIONS_SECONDS + 20)
+        team.wait("camera", seconds=seconds + 90)
+        team.wait("planner", seconds=FIRST_REGIONS_SECONDS + 20)
         team.stop_cleanly("node")
 
 

@@ -70,8 +70,7 @@ def run(programs: Path, models: list[Path], seconds: float, out: Path) -> Json:
             samples.append(sample(pid, time.monotonic() - started))
             tell(samples[-1], seconds)
             time.sleep(1.0)
-        for name in (*CAMERAS, "operator"):
-            team.wait(name, 30)
+        team.wait(*CAMERAS, "operator", seconds=30)
         time.sleep(1.0)  # the last frames' way through the node
         team.stop_cleanly("node")
         summary = last_summary(team.log("node").read_text(errors="replace"))

@@ -77,7 +77,7 @@ class Teams(unittest.TestCase):
         with self.assertRaisesRegex(RunError, "the node ended early, with status 3\n    no model"), self.team() as team:
             team.start("camera", ["sleep", "1000"])
             team.start("node", ["sh", "-c", "echo no model; exit 3"])
-            team.wait("camera", DEADLINE_SECONDS)
+            team.wait("camera", seconds=DEADLINE_SECONDS)
 
     def test_a_word_is_waited_for_until_time_or_a_program_is_up(self) -> None:
         with self.team() as team:
