@@ -170,6 +170,11 @@ pub struct Bundle {
 }
 
 impl ModelContract {
+    /// Bytes of one picture of the model's input, u8 [H, W, 3].
+    pub fn input_bytes(&self) -> usize {
+        3 * self.input.height as usize * self.input.width as usize
+    }
+
     /// "<name>:<first 12 hex digits of the checksum>", as the messages carry it.
     pub fn model_id(&self) -> String {
         let digits = self.sha256.get(..12).unwrap_or(&self.sha256);

@@ -23,6 +23,7 @@ use looptrans_ros::{
     config::{Mode, NodeSettings, StampPolicy},
     perceive::{
         Frame, FrameError, Pixels, Stamp,
+        infer::{InferSettings, Model},
         pipeline::{Perception, Pipeline, PipelineSettings, Wanted},
     },
     robot::{
@@ -30,7 +31,7 @@ use looptrans_ros::{
         Swap,
     },
 };
-use models::colours_model;
+use models::{colours, colours_model, on_cpu};
 use tokio::sync::{oneshot, watch};
 
 /// The ROS time at which every test begins.
@@ -156,8 +157,19 @@ fn start(settings: NodeSettings, fails: bool) -> Rig {
 }
 
 fn start_cameras(settings: NodeSettings, fails: bool, cameras: usize) -> Rig {
-    let (settings, in_force) = watch::channel(Arc::new(settings));
     let intake = Arc::new(Intake::new((0..cameras).map(|_| Arc::new(Health::default()))));
+    start_on(intake, settings, fails, pipeline)
+}
+
+/// On this intake, which may hold frames already.
+fn start_on(
+    intake: Arc<Intake<Message, Published>>,
+    settings: NodeSettings,
+    fails: bool,
+    pipeline: impl FnOnce() -> Pipeline + Send + 'static,
+) -> Rig {
+    let cameras = intake.healths().count();
+    let (settings, in_force) = watch::channel(Arc::new(settings));
     let clock_nanos = Arc::new(AtomicI64::new(i64::from(START_SECONDS) * 1_000_000_000));
     let (sender, results) = mpsc::channel();
     let thread = thread::spawn({
@@ -507,4 +519,78 @@ fn after_a_reset_everything_counts_from_nothing() {
     assert_eq!(rig.counts(), Counts::default());
     rig.one(red(500));
     assert_eq!(rig.stop().1.frames.counts.processed, 1, "the stamp is forgotten, too");
+}
+
+/// A pipeline whose model takes so many frames at once.
+fn batching(max_batch: usize) -> Pipeline {
+    let model = Model::load(&colours(), &InferSettings { max_batch, ..on_cpu() }).unwrap();
+    Pipeline::new(model, PipelineSettings::from(&settings())).unwrap()
+}
+
+fn waits(intake: &Intake<Message, Published>) -> bool {
+    intake.healths().any(|health| health.snapshot(Instant::now()).counts.waiting > 0)
+}
+
+#[test]
+fn a_bad_frame_in_a_batch_costs_only_itself() {
+    let intake = Arc::new(Intake::new((0..5).map(|_| Arc::new(Health::default()))));
+    // They wait before the loop begins, so they are taken together.
+    intake.offer(0, red(1));
+    intake.offer(1, Message { readable: false, ..red(2) });
+    intake.offer(2, Message { data: Vec::new(), ..red(3) });
+    intake.offer(3, picture(BLACK, 4));
+    intake.offer(4, picture([0, 0, 200], 5));
+    let rig = start_on(intake, settings(), false, || batching(16));
+    while waits(&rig.intake) {
+        thread::yield_now();
+    }
+    let healths: Vec<_> = rig.intake.healths().cloned().collect();
+    let running = healths.iter().map(|health| health.snapshot(Instant::now()).running_for);
+    assert!(running.into_iter().all(|busy| busy.is_none()), "no pulse goes on");
+    let counts: Vec<Counts> = healths.iter().map(|health| health.snapshot(Instant::now()).counts).collect();
+    let (published, _) = rig.stop();
+    let seen: Vec<_> = published.iter().map(|result| (result.stamp.nanosec, result.best.as_str())).collect();
+    assert_eq!(seen, [(1_000_000, "red"), (5_000_000, "blue")]);
+    let rejected = |camera: usize| counts[camera].rejected_by.iter().map(|(name, n)| (*name, *n)).collect::<Vec<_>>();
+    assert_eq!((rejected(1), rejected(2)), (vec![("bad_message", 1)], vec![("bad_image", 1)]));
+    assert_eq!((rejected(3), counts[0].processed, counts[4].processed), (vec![("inference", 1)], 1, 1));
+}
+
+#[test]
+fn a_run_that_fails_rejects_each_frame_of_its_batch() {
+    let intake = Arc::new(Intake::new((0..3).map(|_| Arc::new(Health::default()))));
+    (0..3).for_each(|camera| intake.offer(camera, red(camera as u32 + 1)));
+    let rig = start_on(intake, settings(), false, || {
+        let mut pipeline = batching(2);
+        pipeline.release();
+        pipeline
+    });
+    while waits(&rig.intake) {
+        thread::yield_now();
+    }
+    for health in rig.intake.healths() {
+        assert_eq!(health.snapshot(Instant::now()).counts.rejected_by["inference"], 1);
+    }
+    assert_eq!(rig.stop().0, []);
+}
+
+#[test]
+fn batches_of_three_cameras_are_counted_exactly() {
+    let intake = Arc::new(Intake::new((0..3).map(|_| Arc::new(Health::default()))));
+    let rig = start_on(intake, settings(), false, || batching(2));
+    for millis in 1..60 {
+        (0..3).for_each(|camera| rig.intake.offer(camera, red(100 * camera as u32 + millis)));
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while waits(&rig.intake) {
+        assert!(Instant::now() < deadline, "the loop does not finish its frames");
+        thread::yield_now();
+    }
+    let counts: Vec<Counts> = rig.intake.healths().map(|health| health.snapshot(Instant::now()).counts).collect();
+    let (published, _) = rig.stop();
+    for counts in &counts {
+        assert_eq!((counts.frames_in, counts.processed + counts.dropped, counts.rejected), (59, 59, 0), "{counts:?}");
+        assert!(counts.processed > 0, "nobody starves: {counts:?}");
+    }
+    assert_eq!(counts.iter().map(|counts| counts.processed).sum::<u64>(), published.len() as u64);
 }

@@ -235,6 +235,14 @@ pub static PARAMETERS: &[Parameter] = &[
         },
     },
     Parameter {
+        name: "max_batch",
+        live: false,
+        description: "Frames of different cameras that may go through the model in one run, where several wait. For GPUs with \
+                      CUDA, where a run of four costs little more than one; on a CPU it gains next to nothing, and the \
+                      first frame waits for the others. Not with cuda_graph or TensorRT.",
+        kind: Kind::Integer { default: 1, range: (1, 16), set: |s, n| s.max_batch = n },
+    },
+    Parameter {
         name: "input_reliability",
         live: false,
         description: "Reliability asked of cameras. best_effort matches all of them.",

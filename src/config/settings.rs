@@ -70,6 +70,8 @@ pub struct NodeSettings {
     pub image_transport: ImageTransport,
     /// Names of several cameras; empty = the only one, which has none.
     pub cameras: Vec<String>,
+    /// Frames of different cameras that may go through the model in one run.
+    pub max_batch: u32,
     /// What we ask of cameras.
     pub input_reliability: Reliability,
     /// What we offer to subscribers.

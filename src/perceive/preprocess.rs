@@ -37,14 +37,24 @@ impl Preprocessor {
     /// # Errors
     /// [`FrameError::Resize`] if the view's size and data do not belong together.
     pub fn run(&mut self, source: RgbView<'_>) -> Result<&[u8], FrameError> {
-        let Self { network, resizer, options, pixels } = self;
+        let mut pixels = std::mem::take(&mut self.pixels);
+        let resized = self.run_into(source, &mut pixels);
+        self.pixels = pixels;
+        resized.map(|()| self.pixels.as_slice())
+    }
+
+    /// [`Self::run`] into `pixels`, u8 [H, W, 3].
+    ///
+    /// # Errors
+    /// As [`Self::run`]; or `pixels` is too short.
+    pub fn run_into(&mut self, source: RgbView<'_>, pixels: &mut [u8]) -> Result<(), FrameError> {
+        let Self { network, resizer, options, .. } = self;
         let failed = |cause: &dyn std::fmt::Display| FrameError::Resize { size: source.size, cause: cause.to_string() };
         let from = ImageRef::new(source.size.width, source.size.height, source.data, PixelType::U8x3)
             .map_err(|cause| failed(&cause))?;
         let mut to = Image::from_slice_u8(network.width, network.height, pixels, PixelType::U8x3)
             .map_err(|cause| failed(&cause))?;
-        resizer.resize(&from, &mut to, &*options).map_err(|cause| failed(&cause))?;
-        Ok(&self.pixels)
+        resizer.resize(&from, &mut to, &*options).map_err(|cause| failed(&cause))
     }
 }
 

@@ -117,6 +117,11 @@ impl<I, A> Intake<I, A> {
         self.mailbox.take_now(camera)
     }
 
+    /// The frames of up to `most` cameras that wait now.
+    pub(crate) fn take_more(&self, most: usize) -> Vec<(usize, I)> {
+        self.mailbox.take_more(|_| true, most)
+    }
+
     /// Forgets the cameras' rhythms.
     pub(crate) fn forget_rhythms(&self) {
         self.cameras.iter().for_each(|camera| *lock(&camera.cadence) = Cadence::default());

@@ -132,6 +132,19 @@ impl<T, O> Mailbox<T, O> {
         self.lock().take(place)
     }
 
+    /// The items of up to `most` wanted places that wait now, those first whose turn is next.
+    pub fn take_more(&self, wanted: impl Fn(usize) -> bool, most: usize) -> Vec<(usize, T)> {
+        let mut inner = self.lock();
+        let mut taken = Vec::with_capacity(most);
+        while taken.len() < most
+            && let Some(Next { place, .. }) = inner.next(&wanted)
+            && let Some(item) = inner.take(place)
+        {
+            taken.push((place, item));
+        }
+        taken
+    }
+
     /// Ends every present and later [`Self::take`]. Returns the items that were waiting, with their places; orders that were
     /// waiting are dropped.
     pub fn stop(&self) -> Vec<(usize, T)> {
@@ -243,6 +256,17 @@ mod tests {
         assert_eq!(mailbox.take_now(0), Some(1));
         assert_eq!(mailbox.take_now(0), None);
         assert_eq!(mailbox.put(2, 3), Err(3), "there is no such place");
+    }
+
+    #[test]
+    fn more_places_are_emptied_by_turns() {
+        let mailbox = Mailbox::<_, &str>::new(4);
+        (0..4).for_each(|place| assert_eq!(mailbox.put(place, place), Ok(None)));
+        assert_eq!(take(&mailbox), item(0, 0));
+        mailbox.put(0, 9).unwrap();
+        assert_eq!(mailbox.take_more(|place| place != 2, 2), [(1, 1), (3, 3)]);
+        assert_eq!(mailbox.take_more(|_| true, 9), [(0, 9), (2, 2)], "the turn goes on behind the last");
+        assert_eq!(mailbox.take_more(|_| true, 9), []);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ort::{environment::Environment, session::Session};
+use ort::{environment::Environment, session::Session, value::TensorRef};
 
 use super::{
     InferError, InferSettings, ProviderChoice, ProviderInUse,
@@ -14,7 +14,7 @@ use super::{
     session::{self, Opening},
 };
 use crate::{
-    contract::{Bundle, MODEL_FILE, ModelContract, OUTPUT_HEATMAP, OUTPUT_PRESENCE},
+    contract::{Bundle, INPUT_IMAGE, MODEL_FILE, OUTPUT_HEATMAP, OUTPUT_PRESENCE, Size},
     onnx,
     perceive::FrameError,
 };
@@ -33,6 +33,8 @@ pub(super) struct Loaded {
     pub provider: ProviderInUse,
     /// Bytes of a run's pictures.
     input_bytes: usize,
+    input: Size,
+    max_batch: usize,
 }
 
 impl Loaded {
@@ -106,10 +108,12 @@ impl Loaded {
         let opening = Opening { bundle, settings, environment, choice, pictures, engines, profile: profile_prefix };
         let session = opening.open().map_err(failed)?;
         session::check(&session, bundle, pictures)?;
+        session::check_batch(&session, (choice, settings))?;
         let buffers = Buffers::new(&session, &bundle.contract, pictures, (choice, settings)).map_err(failed)?;
         let provider = ProviderInUse { requested: settings.provider, used: choice, failed: Vec::new(), graph: None };
-        let input_bytes = pictures * input_bytes(&bundle.contract);
-        let mut loaded = Self { session, buffers, provider, input_bytes };
+        let input_bytes = pictures * bundle.contract.input_bytes();
+        let (input, max_batch) = (bundle.contract.input, settings.max_batch);
+        let mut loaded = Self { session, buffers, provider, input_bytes, input, max_batch };
         loaded.warm_up(profile)?;
         Ok(loaded)
     }
@@ -128,6 +132,50 @@ impl Loaded {
                 self.provider.graph = profile.finish(&mut self.session);
             }
         }
+        if self.max_batch > 1 {
+            let plain = vec![WARM_UP_GREY; self.max_batch * self.input_bytes];
+            self.run_batch(&plain, self.max_batch, &mut Vec::new(), &mut Vec::new()).map_err(|error| {
+                InferError::Runtime {
+                    step: "first run of max_batch pictures",
+                    kind: error.kind(),
+                    cause: error.to_string(),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The most pictures of a run that [`Self::run_batch`] was loaded for.
+    pub fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+
+    /// Runs u8 [B, H, W, 3] for any B; puts out maps f32 [B, A, h, w] and presence f32 [B, A], not checked. The pictures
+    /// are read where they lie: buffers of every size of batch would be many.
+    ///
+    /// # Errors
+    /// The pictures have another size; or ONNX Runtime fails.
+    pub fn run_batch(
+        &mut self,
+        pixels: &[u8],
+        pictures: usize,
+        maps: &mut Vec<f32>,
+        presence: &mut Vec<f32>,
+    ) -> Result<(), FrameError> {
+        let (expected, found) = (pictures * self.input_bytes, pixels.len());
+        if found != expected {
+            return Err(FrameError::Inference(format!("input: expected {expected} bytes, found {found}")));
+        }
+        let failed = |error: ort::Error| failure::of_run(&error);
+        let shape = [pictures, self.input.height as usize, self.input.width as usize, 3];
+        let image = TensorRef::from_array_view((shape, pixels)).map_err(failed)?;
+        let outputs = self.session.run(ort::inputs![INPUT_IMAGE => image]).map_err(failed)?;
+        for (name, kept) in [(OUTPUT_HEATMAP, maps), (OUTPUT_PRESENCE, presence)] {
+            let value = outputs.get(name).ok_or_else(|| FrameError::Inference(format!("no output {name}")))?;
+            let (_, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
+            kept.clear();
+            kept.extend_from_slice(values);
+        }
         Ok(())
     }
 
@@ -142,16 +190,17 @@ impl Loaded {
         }
         let answer = self.buffers.run(&mut self.session, pixels);
         let (maps, presence) = answer.map_err(|error| failure::of_run(&error))?;
-        for (name, values) in [(OUTPUT_HEATMAP, maps), (OUTPUT_PRESENCE, presence)] {
-            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return Err(FrameError::Inference(format!("{name} holds {value}")));
-            }
-        }
+        check_finite(maps, presence)?;
         Ok((maps, presence))
     }
 }
 
-/// Bytes of one picture.
-fn input_bytes(contract: &ModelContract) -> usize {
-    3 * contract.input.height as usize * contract.input.width as usize
+/// An answer has numbers only.
+pub(super) fn check_finite(maps: &[f32], presence: &[f32]) -> Result<(), FrameError> {
+    for (name, values) in [(OUTPUT_HEATMAP, maps), (OUTPUT_PRESENCE, presence)] {
+        if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(FrameError::Inference(format!("{name} holds {value}")));
+        }
+    }
+    Ok(())
 }

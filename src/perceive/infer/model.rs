@@ -1,6 +1,9 @@
 //! A loaded model.
 
-use super::{ClassMaps, Engines, InferError, InferSettings, ProviderChoice, ProviderInUse, loaded::Loaded};
+use super::{
+    ClassMaps, Engines, InferError, InferSettings, ProviderChoice, ProviderInUse,
+    loaded::{self, Loaded},
+};
 use crate::{
     contract::{Bundle, ModelContract, OUTPUT_PRESENCE},
     perceive::FrameError,
@@ -9,7 +12,7 @@ use crate::{
 /// Rounding of a softmax-like sum may leave [0, 1] by this much; anything more is no presence.
 const PRESENCE_SLACK: f32 = 1e-4;
 
-/// A model ready to run: one picture at a time, on one thread at a time (it may move between threads).
+/// A model ready to run: one picture at a time, or up to [`InferSettings::max_batch`], on one thread at a time (it may move between threads).
 #[derive(Debug)]
 pub struct Model {
     /// None once it was released.
@@ -18,6 +21,8 @@ pub struct Model {
     contract: ModelContract,
     maps: Vec<f32>,
     presence: Vec<f32>,
+    /// The answers of the last batch, f32 [B, A, h, w] and [B, A].
+    batch: (Vec<f32>, Vec<f32>),
 }
 
 impl Model {
@@ -45,7 +50,14 @@ impl Model {
 
     fn new(loaded: Loaded, bundle: &Bundle) -> Self {
         let (provider, contract) = (loaded.provider.clone(), bundle.contract.clone());
-        Self { loaded: Some(loaded), provider, contract, maps: Vec::new(), presence: Vec::new() }
+        Self {
+            loaded: Some(loaded),
+            provider,
+            contract,
+            maps: Vec::new(),
+            presence: Vec::new(),
+            batch: Default::default(),
+        }
     }
 
     /// Frees what the model holds of the hardware, memory above all. It can't be run any more.
@@ -59,19 +71,39 @@ impl Model {
     /// The picture has another size; ONNX Runtime fails; or its answer is not finite, or a presence outside [0, 1].
     pub fn run(&mut self, pixels: &[u8]) -> Result<ClassMaps<'_>, FrameError> {
         let Self { loaded, maps, presence, .. } = self;
-        let released = || FrameError::Inference("the model was released, to be loaded anew".to_owned());
         let answer = loaded.as_mut().ok_or_else(released)?.run(pixels)?;
         // The answer is some kilobytes; the last good one stays until the next.
-        for (kept, values) in [(&mut *maps, answer.0), (&mut *presence, answer.1)] {
-            kept.clear();
-            kept.extend_from_slice(values);
-        }
-        for value in presence {
-            if !(-PRESENCE_SLACK..=1.0 + PRESENCE_SLACK).contains(value) {
-                return Err(FrameError::Inference(format!("{OUTPUT_PRESENCE}: expected 0 to 1, found {value}")));
-            }
-            *value = value.clamp(0.0, 1.0);
-        }
+        keep(answer, maps, presence)?;
+        Ok(self.answer())
+    }
+
+    /// The most pictures that [`Self::run_batch`] takes; 1 once the model was released.
+    pub fn max_batch(&self) -> usize {
+        self.loaded.as_ref().map_or(1, Loaded::max_batch)
+    }
+
+    /// Runs several pictures at once: u8 [B, H, W, 3]. The answers are then had from [`Self::answer_of`].
+    ///
+    /// # Errors
+    /// The pictures have another size; or ONNX Runtime fails. Each answer is checked where it is asked for.
+    pub fn run_batch(&mut self, pixels: &[u8], pictures: usize) -> Result<(), FrameError> {
+        let Self { loaded, batch: (maps, presence), .. } = self;
+        loaded.as_mut().ok_or_else(released)?.run_batch(pixels, pictures, maps, presence)
+    }
+
+    /// The answer to one picture of the last batch, which [`Self::answer`] gives too from then on.
+    ///
+    /// # Errors
+    /// There is no such picture; or its answer is not finite, or a presence outside [0, 1]. The others are not affected.
+    pub fn answer_of(&mut self, picture: usize) -> Result<ClassMaps<'_>, FrameError> {
+        let Self { contract, maps, presence, batch, .. } = self;
+        let actions = contract.actions.len();
+        let cells = contract.heatmap.height as usize * contract.heatmap.width as usize;
+        let missing = || FrameError::Inference(format!("no answer to picture {picture} of the batch"));
+        let found_maps = batch.0.chunks_exact((actions * cells).max(1)).nth(picture).ok_or_else(missing)?;
+        let found_presence = batch.1.chunks_exact(actions.max(1)).nth(picture).ok_or_else(missing)?;
+        loaded::check_finite(found_maps, found_presence)?;
+        keep((found_maps, found_presence), maps, presence)?;
         Ok(self.answer())
     }
 
@@ -91,7 +123,26 @@ impl Model {
     }
 }
 
-/// A model that runs several pictures at once: for measuring what that saves. A robot takes the newest picture alone.
+fn released() -> FrameError {
+    FrameError::Inference("the model was released, to be loaded anew".to_owned())
+}
+
+/// Copies an answer, its presence within bounds.
+fn keep(answer: (&[f32], &[f32]), maps: &mut Vec<f32>, presence: &mut Vec<f32>) -> Result<(), FrameError> {
+    for (kept, values) in [(&mut *maps, answer.0), (&mut *presence, answer.1)] {
+        kept.clear();
+        kept.extend_from_slice(values);
+    }
+    for value in presence {
+        if !(-PRESENCE_SLACK..=1.0 + PRESENCE_SLACK).contains(value) {
+            return Err(FrameError::Inference(format!("{OUTPUT_PRESENCE}: expected 0 to 1, found {value}")));
+        }
+        *value = value.clamp(0.0, 1.0);
+    }
+    Ok(())
+}
+
+/// A model that always runs so many pictures at once, in bound memory: for measuring what that saves.
 #[derive(Debug)]
 pub struct BatchModel(Loaded);
 

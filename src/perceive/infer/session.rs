@@ -9,7 +9,7 @@ use ort::{
     value::{Outlet, TensorElementType, ValueType},
 };
 
-use super::{InferSettings, ProviderChoice, options, provider};
+use super::{InferError, InferSettings, ProviderChoice, options, provider};
 use crate::contract::{
     BATCH, Bundle, BundleError, INPUT_IMAGE, MODEL_FILE, ModelContract, OUTPUT_HEATMAP, OUTPUT_PRESENCE,
 };
@@ -40,7 +40,7 @@ impl Opening<'_> {
             builder = builder.with_config_entry(name, value)?;
         }
         // Engines and recorded graphs are made for one shape. One thread of a CPU is no faster for knowing it.
-        if matches!(self.choice, ProviderChoice::TensorRt | ProviderChoice::Cuda) {
+        if settings.max_batch <= 1 && matches!(self.choice, ProviderChoice::TensorRt | ProviderChoice::Cuda) {
             builder = builder.with_dimension_override(BATCH, self.pictures as i64)?;
         }
         if let Some(prefix) = self.profile {
@@ -78,6 +78,33 @@ pub(super) fn check(session: &Session, bundle: &Bundle, pictures: usize) -> Resu
                 found: found.iter().map(|o| format!("{} {}", o.name(), o.dtype())).collect::<Vec<_>>().join(", "),
             });
         }
+    }
+    Ok(())
+}
+
+/// May a run take up to `max_batch` pictures?
+pub(super) fn check_batch(
+    session: &Session,
+    (choice, settings): (ProviderChoice, &InferSettings),
+) -> Result<(), InferError> {
+    let max_batch = settings.max_batch;
+    if max_batch <= 1 {
+        return Ok(());
+    }
+    let refuse =
+        |expected: String| Err(InferError::Setting { setting: "max_batch", expected, found: max_batch.to_string() });
+    let fixed = session.inputs().iter().chain(session.outputs()).find_map(|outlet| match outlet.dtype() {
+        ValueType::Tensor { shape, .. } => shape.first().copied().filter(|&batch| batch != -1),
+        _ => None,
+    });
+    if let Some(batch) = fixed {
+        return refuse(format!("{batch}, since the model's graph has a fixed batch of {batch}"));
+    }
+    if choice == ProviderChoice::TensorRt {
+        return refuse("1 with TensorRT, whose engines are made for one size of batch".to_owned());
+    }
+    if choice == ProviderChoice::Cuda && settings.gpu.cuda_graph {
+        return refuse("1 with cuda_graph, which records one size of batch".to_owned());
     }
     Ok(())
 }

@@ -23,6 +23,8 @@ pub struct InferSettings {
     pub thread_spinning: bool,
     /// Is the CPU's working memory kept from run to run?
     pub cpu_memory_arena: bool,
+    /// The most pictures of one run; 1 = the model takes one at a time.
+    pub max_batch: usize,
     /// Carry pictures and answers through buffers of the device's own, also where the device is the CPU. A GPU is always
     /// served so; on the CPU it only costs a copy, and shows that the way is right.
     pub device_buffers: bool,
@@ -61,6 +63,7 @@ impl From<&NodeSettings> for InferSettings {
             intra_op_threads: settings.intra_op_threads as usize,
             thread_spinning: settings.thread_spinning,
             cpu_memory_arena: settings.cpu_memory_arena,
+            max_batch: settings.max_batch as usize,
             device_buffers: false,
             gpu: GpuSettings {
                 memory_limit_mib: settings.gpu_memory_limit_mib,

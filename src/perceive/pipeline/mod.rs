@@ -1,12 +1,16 @@
 //! One frame from bytes to heatmaps and grasp regions.
 
 #[cfg(feature = "onnx")]
+mod batch;
+#[cfg(feature = "onnx")]
 mod paint;
 #[cfg(feature = "onnx")]
 mod run;
 
 use std::time::Duration;
 
+#[cfg(feature = "onnx")]
+pub use batch::Batch;
 #[cfg(feature = "onnx")]
 pub use run::Pipeline;
 
@@ -108,7 +112,7 @@ pub struct StageTimings {
     pub decode: Duration,
     /// RGB to network size.
     pub resize: Duration,
-    /// The model.
+    /// The model; in a batch the whole run, for which each of its frames has waited.
     pub run: Duration,
     /// Class maps to heat images.
     pub upsample: Duration,

@@ -7,13 +7,13 @@ use std::{
 
 use image::RgbImage;
 
-use super::{Perception, PipelineSettings, StageTimings, Wanted, paint::HeatPainter};
+use super::{Perception, PipelineSettings, StageTimings, Wanted, batch::BatchBuffers, paint::HeatPainter};
 use crate::{
     config::similar,
     contract::ModelContract,
     perceive::{
         Frame, FrameError, InferError,
-        decode::{self, Limits},
+        decode::{self, Decoded, Limits},
         grasp::{AffordanceMap, RegionFinder, RegionSettings},
         heatmap::HeatScale,
         infer::{ClassMaps, Model, ProviderInUse},
@@ -24,13 +24,19 @@ use crate::{
 
 /// A model with all that turns a frame into a [`Perception`]. Keeps every buffer from frame to frame.
 pub struct Pipeline {
-    model: Model,
-    requested: Vec<Requested>,
-    limits: Limits,
-    regions: RegionSettings,
+    pub(super) model: Model,
+    pub(super) limits: Limits,
     /// The decoded frame, unless its bytes could be used as they came.
     rgb: Vec<u8>,
-    preprocessor: Preprocessor,
+    pub(super) preprocessor: Preprocessor,
+    pub(super) batch: BatchBuffers,
+    pub(super) view: View,
+}
+
+/// What turns the model's answer into a [`Perception`].
+pub(super) struct View {
+    requested: Vec<Requested>,
+    regions: RegionSettings,
     painter: HeatPainter,
     finder: RegionFinder,
     overlay: Overlay,
@@ -65,16 +71,19 @@ impl Pipeline {
         let Checked { requested, regions } = settings.resolve(contract)?;
         let (input, cells) = (contract.input, contract.heatmap);
         Ok(Self {
-            requested,
             limits: Limits { max_image_pixels: settings.max_image_pixels },
-            regions,
             rgb: Vec::new(),
             preprocessor: Preprocessor::new(input),
-            painter: HeatPainter::new(cells, input, &settings),
-            finder: RegionFinder::new(cells, input),
-            overlay: Overlay::new(settings.overlay_alpha),
-            spare_picture: RgbImage::default(),
-            perception: Perception::default(),
+            batch: BatchBuffers::default(),
+            view: View {
+                requested,
+                regions,
+                painter: HeatPainter::new(cells, input, &settings),
+                finder: RegionFinder::new(cells, input),
+                overlay: Overlay::new(settings.overlay_alpha),
+                spare_picture: RgbImage::default(),
+                perception: Perception::default(),
+            },
             model,
         })
     }
@@ -85,11 +94,11 @@ impl Pipeline {
     /// As [`Self::new`]; everything then stays as it was.
     pub fn apply(&mut self, settings: &PipelineSettings) -> Result<(), InferError> {
         let Checked { requested, regions } = settings.resolve(self.model.contract())?;
-        self.requested = requested;
-        self.regions = regions;
         self.limits = Limits { max_image_pixels: settings.max_image_pixels };
-        self.painter.apply(settings);
-        self.overlay.set_alpha(settings.overlay_alpha);
+        self.view.requested = requested;
+        self.view.regions = regions;
+        self.view.painter.apply(settings);
+        self.view.overlay.set_alpha(settings.overlay_alpha);
         Ok(())
     }
 
@@ -98,19 +107,71 @@ impl Pipeline {
     /// # Errors
     /// The frame can't be decoded, or the model has no usable answer for it. The next frame is not affected.
     pub fn process(&mut self, frame: &Frame<'_>, wanted: Wanted) -> Result<&Perception, FrameError> {
-        let Self { model, requested, limits, regions, rgb, preprocessor, painter, finder, perception, .. } = self;
+        let Self { model, limits, rgb, preprocessor, view, .. } = self;
         let mut timings = StageTimings::default();
         let mut clock = StageClock(Instant::now());
 
         let decoded = decode::decode(&frame.pixels, limits, rgb)?;
-        let source = decoded.image.size;
         timings.decode = clock.lap();
         let input = preprocessor.run(decoded.image)?;
         timings.resize = clock.lap();
         let answer = model.run(input)?;
         timings.run = clock.lap();
+        view.see(&decoded, &answer, (wanted, timings))
+    }
+
+    /// The most frames of a batch.
+    pub fn max_batch(&self) -> usize {
+        self.model.max_batch()
+    }
+
+    /// The model's own answer to a picture of its input's size, u8 [H, W, 3] RGB with tight rows.
+    ///
+    /// # Errors
+    /// The picture has another size, or the model has no usable answer.
+    pub fn answer_to(&mut self, pixels: &[u8]) -> Result<ClassMaps<'_>, FrameError> {
+        self.model.run(pixels)
+    }
+
+    /// Frees what the model holds of the hardware. Every frame is rejected from then on.
+    pub fn release(&mut self) {
+        self.model.release();
+    }
+
+    /// What was seen in the last frame.
+    pub fn perception(&self) -> &Perception {
+        &self.view.perception
+    }
+
+    /// The model's own answer for the last frame, before any normalisation.
+    pub fn class_maps(&self) -> ClassMaps<'_> {
+        self.model.answer()
+    }
+
+    /// What the model promises.
+    pub fn contract(&self) -> &ModelContract {
+        self.model.contract()
+    }
+
+    /// The hardware in use.
+    pub fn provider(&self) -> &ProviderInUse {
+        self.model.provider()
+    }
+}
+
+impl View {
+    /// What the answer says of the picture.
+    pub fn see(
+        &mut self,
+        decoded: &Decoded<'_>,
+        answer: &ClassMaps<'_>,
+        (wanted, mut timings): (Wanted, StageTimings),
+    ) -> Result<&Perception, FrameError> {
+        let Self { requested, regions, painter, finder, perception, .. } = self;
+        let mut clock = StageClock(Instant::now());
+        let source = decoded.image.size;
         painter.set_source(source);
-        let maps = scaled_maps(requested, &answer, painter)?;
+        let maps = scaled_maps(requested, answer, painter)?;
         painter.paint(&maps, source, wanted, perception);
         timings.upsample = clock.lap();
         let affordances: Vec<AffordanceMap<'_>> = maps.iter().map(RequestedMap::as_affordance).collect();
@@ -130,39 +191,6 @@ impl Pipeline {
         perception.notes = decoded.notes;
         perception.timings = timings;
         Ok(perception)
-    }
-
-    /// The model's own answer to a picture of its input's size, u8 [H, W, 3] RGB with tight rows.
-    ///
-    /// # Errors
-    /// The picture has another size, or the model has no usable answer.
-    pub fn answer_to(&mut self, pixels: &[u8]) -> Result<ClassMaps<'_>, FrameError> {
-        self.model.run(pixels)
-    }
-
-    /// Frees what the model holds of the hardware. Every frame is rejected from then on.
-    pub fn release(&mut self) {
-        self.model.release();
-    }
-
-    /// What was seen in the last frame.
-    pub fn perception(&self) -> &Perception {
-        &self.perception
-    }
-
-    /// The model's own answer for the last frame, before any normalisation.
-    pub fn class_maps(&self) -> ClassMaps<'_> {
-        self.model.answer()
-    }
-
-    /// What the model promises.
-    pub fn contract(&self) -> &ModelContract {
-        self.model.contract()
-    }
-
-    /// The hardware in use.
-    pub fn provider(&self) -> &ProviderInUse {
-        self.model.provider()
     }
 }
 
@@ -259,10 +287,10 @@ fn region_settings(contract: &ModelContract, settings: &PipelineSettings) -> Res
     })
 }
 
-struct StageClock(Instant);
+pub(super) struct StageClock(pub Instant);
 
 impl StageClock {
-    fn lap(&mut self) -> Duration {
+    pub fn lap(&mut self) -> Duration {
         let now = Instant::now();
         now.duration_since(std::mem::replace(&mut self.0, now))
     }

@@ -9,11 +9,11 @@ use crate::{
     perceive::{
         Frame, FrameError, Stamp,
         decode::DecodeNotes,
-        pipeline::{Pipeline, Wanted},
+        pipeline::{Batch, Perception, Pipeline, Wanted},
     },
     robot::{
         Admission, AdmissionSettings, Admitted, DropReason, FAILURES_UNTIL_BROKEN, FrameTimes, Health, Incoming,
-        PublishFacts, Sink, Verdict, accounting::Outcome, log_limit::LogLimit, windows::FrameFigures,
+        PublishFacts, Sink, Verdict, accounting::Outcome, log_limit::LogLimit, watchdog::Beat, windows::FrameFigures,
     },
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Lane<'a, S> {
 /// A frame that is to be processed.
 pub(super) struct Work<'f> {
     /// With the stamp to publish.
-    frame: Frame<'f>,
+    pub frame: Frame<'f>,
     admitted: Admitted,
     times: FrameTimes,
 }
@@ -108,7 +108,34 @@ impl<'a, S: Sink> Lane<'a, S> {
                 return Err(error.to_string());
             }
         };
-        let perception = pipeline.perception();
+        self.publish(work, pipeline.perception(), started)
+    }
+
+    /// [`Self::look`] at a frame that went through the model with others; [`Self::begin`] came before that.
+    pub fn look_at_next(&mut self, work: &Work<'_>, batch: &mut Batch<'_>) {
+        let wanted = self.sink.wanted();
+        let beat = self.health.pulse().begin();
+        let seen = batch.next(wanted);
+        drop(beat);
+        match seen {
+            Some(Ok(perception)) => {
+                let started = Instant::now();
+                self.sink.complete(&work.frame, perception);
+                // What went wrong is counted and logged.
+                let _ = self.publish(work, perception, started);
+            }
+            Some(Err(error)) => self.reject(&error),
+            None => {}
+        }
+    }
+
+    /// Work on a frame begins.
+    pub fn begin(&mut self, work: &Work<'_>) -> Beat<'a> {
+        self.sink.begin(work.frame.stamp);
+        self.health.pulse().begin()
+    }
+
+    fn publish(&mut self, work: &Work<'_>, perception: &Perception, started: Instant) -> Result<PublishFacts, String> {
         self.remark_notes(&perception.notes);
         let dropped = self.health.untold_drops();
         let facts = PublishFacts { frames_dropped: u32::try_from(dropped).unwrap_or(u32::MAX), ..self.facts(work) };
@@ -155,8 +182,7 @@ impl<'a, S: Sink> Lane<'a, S> {
 
     /// When the pipeline was done and the sink's work began.
     fn perceive(&mut self, work: &Work<'_>, pipeline: &mut Pipeline, wanted: Wanted) -> Result<Instant, FrameError> {
-        self.sink.begin(work.frame.stamp);
-        let beat = self.health.pulse().begin();
+        let beat = self.begin(work);
         let perception = pipeline.process(&work.frame, wanted)?;
         drop(beat);
         let started = Instant::now();

@@ -5,6 +5,7 @@
 //!        -> frame:  the camera's Lane: admission -> Pipeline -> Sink
 //! ```
 
+mod batch;
 mod lane;
 
 use std::{sync::Arc, time::Instant};
@@ -21,8 +22,8 @@ use crate::{
 /// Requests that may wait for a frame at one time.
 const MOST_WAITING: usize = 32;
 
-/// Serves the cameras of `intake` until [`Intake::stop`], each with the sink at its place: one frame at a time, always a
-/// camera's newest, the cameras in turns. A bad frame is counted and logged at a bounded rate; nothing about a frame ends
+/// Serves the cameras of `intake` until [`Intake::stop`], each with the sink at its place: one frame at a time, or several
+/// cameras' together where the pipeline's model takes them, always a camera's newest, the cameras in turns. A bad frame is counted and logged at a bounded rate; nothing about a frame ends
 /// the loop.
 ///
 /// `settings` may change at any time: what changed takes effect before the next frame, never within one. While they say
@@ -50,7 +51,11 @@ pub fn run<I: Incoming, S: Sink>(
             }
             Taken::Item { place, item } => {
                 rounds.follow_settings();
-                rounds.frame(place, &item);
+                let more = rounds.more_frames();
+                match more.is_empty() {
+                    true => rounds.frame(place, &item),
+                    false => rounds.batch((place, item), more),
+                }
             }
         }
         rounds.turn_away_late();
