@@ -3,7 +3,7 @@
 //! Two programs share this library and never call each other:
 //!
 //! ```text
-//! affordance_node   camera topic -> ros::cdr -> robot::mailbox (newest wins)
+//! affordance_node   camera topic -> message::cdr -> robot::mailbox (newest wins)
 //!                     -> perceive::{decode -> preprocess -> infer -> heatmap -> grasp} -> ros::publish -> topics
 //! looptrans         weights -> export::{graph -> onnx} -> model bundle;   bundle + pictures -> perceive -> files
 //! ```
@@ -19,12 +19,14 @@ pub mod convert;
 pub mod data;
 pub mod error;
 pub mod export;
+pub mod message;
 pub mod metrics;
 pub mod onnx;
 #[cfg(feature = "onnx")]
 pub mod parity;
 pub mod perceive;
 pub mod robot;
+#[cfg(feature = "ros")]
 pub mod ros;
 pub mod synth;
 #[cfg(feature = "train")]

@@ -16,7 +16,7 @@ const MAX_LINES: usize = 450;
 const LAYERS: [&[&str]; 7] = [
     &["error", "affordance", "contract", "config", "onnx"],
     &["perceive", "export", "metrics"],
-    &["convert", "data", "synth"],
+    &["message", "convert", "data", "synth"],
     &["train", "parity"],
     &["robot"],
     &["ros"],

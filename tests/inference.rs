@@ -9,11 +9,14 @@ mod models;
 use std::fs;
 
 use looptrans_ros::{
-    contract::{Bundle, BundleError},
-    onnx::proto::ModelProto,
+    contract::{Bundle, BundleError, INPUT_IMAGE},
+    export::graph::{Attr, Graph, Port},
+    onnx::{FLOAT, UINT8, proto::ModelProto},
     perceive::{
         RejectReason,
-        infer::{BatchModel, InferError, InferSettings, Model, ProviderChoice},
+        infer::{
+            BatchModel, Engines, FailureKind, InferError, InferSettings, Model, Prospects, ProviderChoice, probe::Probe,
+        },
     },
 };
 use models::{COLOURS_INPUT, colours, colours_model, on_cpu, seeded};
@@ -188,6 +191,44 @@ fn a_provider_the_library_lacks_is_refused_or_replaced_as_allowed() {
 }
 
 #[test]
+fn memory_that_cannot_be_had_is_told_with_the_bytes_asked_for() {
+    // The mean of a picture, 2^46 times: more bytes than an address has bits for.
+    let mut g = Graph::new("huge", "");
+    let image = g.input(Port { name: INPUT_IMAGE, data_type: UINT8, sides: &[8, 8, 3], doc: "" });
+    let image = g.node("cast", "Cast", &[&image], &[("to", Attr::Int(i64::from(FLOAT)))]);
+    let mean = g.node("mean", "ReduceMean", &[&image], &[]);
+    let sides = g.ints("sides", &[1, 1, 1 << 23, 1 << 23]);
+    let huge = g.node("expand", "Expand", &[&mean, &sides], &[]);
+    g.output(&huge, Port { name: "huge", data_type: FLOAT, sides: &[1, 1 << 23, 1 << 23], doc: "" });
+    let mut probe = Probe::open(&g.into_model().encode_to_vec(), &[], &on_cpu()).unwrap();
+    let error = probe.run(&[9; 8 * 8 * 3]).unwrap_err();
+    let expected = FailureKind::OutOfMemory { asked_bytes: Some(1 << 48), available_bytes: None };
+    assert_eq!((error.kind(), error.reason()), (expected, RejectReason::Inference), "{error}");
+    assert!(error.to_string().starts_with("inference: out of memory (281474976710656 bytes asked for): "), "{error}");
+}
+
+#[test]
+fn a_model_that_was_released_runs_no_more_and_still_tells_what_it_was() {
+    let mut model = Model::load_on(&colours(), &on_cpu(), ProviderChoice::Cpu, Engines::Kept).unwrap();
+    model.run(&picture(|_, _| [9, 9, 9])).unwrap();
+    model.release();
+    let error = model.run(&picture(|_, _| [9, 9, 9])).unwrap_err();
+    assert_eq!(error.to_string(), "inference: the model was released, to be loaded anew");
+    assert_eq!((model.provider().used, error.kind()), (ProviderChoice::Cpu, FailureKind::Other));
+}
+
+#[test]
+fn one_provider_alone_is_loaded_or_its_own_error_told() {
+    let settings = InferSettings { provider: ProviderChoice::Cuda, ..on_cpu() };
+    match Model::load_on(&colours(), &settings, ProviderChoice::Cuda, Engines::Kept) {
+        Ok(model) => assert_eq!(model.provider().used, ProviderChoice::Cuda),
+        Err(error) => assert!(error.to_string().starts_with("ONNX Runtime: load: "), "no stand-in: {error}"),
+    }
+    let prospects = Prospects::of(&colours(), &InferSettings { provider: ProviderChoice::Cpu, ..settings }).unwrap();
+    assert_eq!((prospects.candidates, prospects.has_engines), (vec![ProviderChoice::Cpu], false));
+}
+
+#[test]
 fn auto_finds_something_that_works() {
     for allow_fallback in [true, false] {
         let settings = InferSettings { provider: ProviderChoice::Auto, allow_fallback, ..on_cpu() };
@@ -213,7 +254,8 @@ fn tensorrt_that_fails_leaves_no_engines_behind() {
         Ok(model) => assert_eq!(model.provider().used, ProviderChoice::TensorRt),
         Err(InferError::Provider { requested, failed }) => {
             assert_eq!((requested, failed.len()), ("tensorrt", 1));
-            assert_eq!(fs::read_dir(cache.path().join("tensorrt")).unwrap().count(), 0);
+            let left = fs::read_dir(cache.path().join("tensorrt")).unwrap().map(|entry| entry.unwrap().file_name());
+            assert!(left.into_iter().all(|name| name.to_string_lossy().ends_with(".lock")));
         }
         Err(other) => panic!("{other}"),
     }

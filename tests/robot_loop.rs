@@ -20,15 +20,18 @@ use std::{
 };
 
 use looptrans_ros::{
-    config::{NodeSettings, StampPolicy},
+    config::{Mode, NodeSettings, StampPolicy},
     perceive::{
         Frame, FrameError, Pixels, Stamp,
         pipeline::{Perception, Pipeline, PipelineSettings, Wanted},
     },
-    robot::{self, Counts, Health, Incoming, Intake, PublishError, PublishFacts, Sink, Summary},
+    robot::{
+        self, Counts, Detect, DetectError, Health, Incoming, Intake, Order, PublishError, PublishFacts, Sink, Summary,
+        Swap,
+    },
 };
 use models::colours_model;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 /// The ROS time at which every test begins.
 const START_SECONDS: i32 = 1_000;
@@ -85,16 +88,25 @@ struct Published {
     age_nanos: i64,
     frames_dropped: u32,
     best: String,
+    /// What the sink was told of the model since the start.
+    model_id: String,
 }
 
 /// Sends every result to the test.
 struct Notebook {
     results: mpsc::Sender<Published>,
     fails: bool,
+    model_id: String,
 }
 
 impl Sink for Notebook {
+    type Answer = Published;
+
     fn apply(&mut self, _: &NodeSettings) {}
+
+    fn model_changed(&mut self, model_id: &str) {
+        model_id.clone_into(&mut self.model_id);
+    }
 
     fn wanted(&mut self) -> Wanted {
         Wanted { heatmaps: true, ..Wanted::default() }
@@ -104,25 +116,30 @@ impl Sink for Notebook {
         if self.fails {
             return Err(PublishError { what: "~/grasp_regions".to_owned(), cause: "no memory".to_owned() });
         }
+        // A test that has seen enough no longer listens.
+        let result = self.answer(frame, seen, facts);
+        let _ = self.results.send(result);
+        Ok(())
+    }
+
+    fn answer(&mut self, frame: &Frame<'_>, seen: &Perception, facts: &PublishFacts) -> Published {
         let best = seen.heatmaps.iter().max_by(|a, b| a.presence.total_cmp(&b.presence)).unwrap();
-        let result = Published {
+        Published {
             stamp: frame.stamp,
             age_nanos: facts.age_nanos,
             frames_dropped: facts.frames_dropped,
             best: best.affordance.to_string(),
-        };
-        // A test that has seen enough no longer listens.
-        let _ = self.results.send(result);
-        Ok(())
+            model_id: self.model_id.clone(),
+        }
     }
 }
 
 /// A loop that runs on its own thread.
 struct Rig {
-    intake: Arc<Intake<Message>>,
+    intake: Arc<Intake<Message, Published>>,
     clock_nanos: Arc<AtomicI64>,
     results: mpsc::Receiver<Published>,
-    thread: thread::JoinHandle<Summary>,
+    thread: thread::JoinHandle<Box<Pipeline>>,
     settings: watch::Sender<Arc<NodeSettings>>,
 }
 
@@ -135,15 +152,22 @@ fn pipeline() -> Pipeline {
 }
 
 fn start(settings: NodeSettings, fails: bool) -> Rig {
+    start_cameras(settings, fails, 1)
+}
+
+fn start_cameras(settings: NodeSettings, fails: bool, cameras: usize) -> Rig {
     let (settings, in_force) = watch::channel(Arc::new(settings));
-    let intake = Arc::new(Intake::new(Arc::new(Health::default())));
+    let intake = Arc::new(Intake::new((0..cameras).map(|_| Arc::new(Health::default()))));
     let clock_nanos = Arc::new(AtomicI64::new(i64::from(START_SECONDS) * 1_000_000_000));
     let (sender, results) = mpsc::channel();
     let thread = thread::spawn({
         let (intake, clock) = (intake.clone(), clock_nanos.clone());
         move || {
-            let mut sink = Notebook { results: sender, fails };
-            robot::run(&intake, &mut pipeline(), &mut sink, in_force, &|| clock.load(Ordering::Relaxed))
+            let notebook = || Notebook { results: sender.clone(), fails, model_id: String::new() };
+            let mut sinks: Vec<_> = (0..cameras).map(|_| notebook()).collect();
+            let mut pipeline = Box::new(pipeline());
+            robot::run(&intake, &mut pipeline, &mut sinks, in_force, &|| clock.load(Ordering::Relaxed));
+            pipeline
         }
     });
     Rig { intake, clock_nanos, results, thread, settings }
@@ -152,7 +176,7 @@ fn start(settings: NodeSettings, fails: bool) -> Rig {
 impl Rig {
     /// Offers one frame and waits until it has ended.
     fn one(&self, frame: Message) {
-        self.intake.offer(frame);
+        self.intake.offer(0, frame);
         self.wait();
     }
 
@@ -160,19 +184,27 @@ impl Rig {
     fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while self.counts().waiting > 0 {
-            assert!(Instant::now() < deadline, "the loop does not finish its frame");
+            assert!(Instant::now() < deadline && !self.thread.is_finished(), "the loop does not finish its frame");
             thread::yield_now();
         }
     }
 
+    fn health(&self) -> &Arc<Health> {
+        self.intake.healths().next().unwrap()
+    }
+
     fn counts(&self) -> Counts {
-        self.intake.health().snapshot(Instant::now()).counts
+        self.health().snapshot(Instant::now()).counts
     }
 
     /// Stops the loop; what was published and what it came to.
     fn stop(self) -> (Vec<Published>, Summary) {
         self.intake.stop();
-        let summary = self.thread.join().unwrap();
+        let summary = {
+            let health = self.health().clone();
+            let pipeline = self.thread.join().unwrap();
+            health.summary(pipeline.contract().model_id(), pipeline.provider().used.name().to_owned())
+        };
         let counts = &summary.counts;
         assert_eq!(counts.frames_in, counts.processed + counts.dropped + counts.rejected, "{counts:?}");
         assert_eq!(counts.waiting, 0);
@@ -187,7 +219,9 @@ fn a_frame_is_seen_and_published_with_its_own_stamp() {
     rig.one(red(100));
     let (published, summary) = rig.stop();
     let stamp = Stamp { sec: START_SECONDS, nanosec: 100_000_000 };
-    assert_eq!(published, [Published { stamp, age_nanos: 150_000_000, frames_dropped: 0, best: "red".to_owned() }]);
+    let best = "red".to_owned();
+    let expected = Published { stamp, age_nanos: 150_000_000, frames_dropped: 0, best, model_id: String::new() };
+    assert_eq!(published, [expected]);
     assert_eq!((summary.counts.frames_in, summary.counts.processed), (1, 1));
     assert_eq!(summary.age_ms.p50, Some(150.0));
 }
@@ -240,7 +274,7 @@ fn a_restamped_frame_is_published_with_the_time_of_reception() {
 fn while_a_frame_is_at_work_only_the_newest_waits() {
     let rig = start(settings(), false);
     for millis in 0..200 {
-        rig.intake.offer(red(millis));
+        rig.intake.offer(0, red(millis));
     }
     rig.wait();
     let (published, summary) = rig.stop();
@@ -257,17 +291,17 @@ fn while_a_frame_is_at_work_only_the_newest_waits() {
 #[test]
 fn a_model_that_fails_three_times_in_a_row_counts_as_broken_until_it_works() {
     let rig = start(settings(), false);
-    let broken = |rig: &Rig| rig.intake.health().snapshot(Instant::now()).inference_broken;
+    let broken = |rig: &Rig| rig.health().snapshot(Instant::now()).inference_broken;
     for millis in 0..3 {
         assert!(!broken(&rig), "{millis}");
         rig.one(picture(BLACK, millis));
     }
     assert!(broken(&rig));
-    let trouble = rig.intake.health().snapshot(Instant::now()).last_trouble.unwrap();
+    let trouble = rig.health().snapshot(Instant::now()).last_trouble.unwrap();
     assert!(trouble.contains("NaN"), "{trouble}");
     rig.one(red(10));
     assert!(!broken(&rig));
-    assert_eq!(rig.intake.health().snapshot(Instant::now()).last_trouble, None);
+    assert_eq!(rig.health().snapshot(Instant::now()).last_trouble, None);
     assert_eq!(rig.stop().1.counts.rejected_by["inference"], 3);
 }
 
@@ -276,7 +310,7 @@ fn a_sink_that_fails_costs_the_frame_and_not_the_loop() {
     let rig = start(settings(), true);
     rig.one(red(1));
     rig.one(red(2));
-    let trouble = rig.intake.health().snapshot(Instant::now()).last_trouble.unwrap();
+    let trouble = rig.health().snapshot(Instant::now()).last_trouble.unwrap();
     assert_eq!(trouble, "cannot publish ~/grasp_regions: no memory");
     let (published, summary) = rig.stop();
     assert_eq!((published.len(), summary.counts.dropped_by["not_published"]), (0, 2));
@@ -325,4 +359,152 @@ fn a_change_of_settings_takes_effect_with_the_next_frame() {
     let (published, _) = rig.stop();
     let best: Vec<&str> = published.iter().map(|result| result.best.as_str()).collect();
     assert_eq!(best, ["red", "blue", "blue"]);
+}
+
+/// What somebody gets who asks to look once.
+type Reply = oneshot::Receiver<Result<Published, DetectError>>;
+
+impl Rig {
+    /// Asks for one look of the first camera.
+    fn ask(&self, affordances: &[&str], wait: Duration) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        let affordances = affordances.iter().map(|&name| name.to_owned()).collect();
+        let deadline = Instant::now() + wait;
+        self.intake
+            .order(Order::Detect(Detect { camera: 0, affordances, want_heatmaps: true, deadline, reply }))
+            .unwrap();
+        answer
+    }
+
+    fn reset(&self) {
+        let (done, is_done) = oneshot::channel();
+        self.intake.order(Order::Reset { done }).unwrap();
+        is_done.blocking_recv().unwrap();
+    }
+}
+
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+fn on_demand() -> NodeSettings {
+    NodeSettings { mode: Mode::OnDemand, ..settings() }
+}
+
+#[test]
+fn on_demand_one_frame_is_processed_for_each_request() {
+    let rig = start(on_demand(), false);
+    for millis in 1..4 {
+        rig.intake.offer(0, red(millis));
+    }
+    let newest = rig.ask(&[], Duration::ZERO).blocking_recv().unwrap().unwrap();
+    assert_eq!((newest.stamp.nanosec, newest.best.as_str()), (3_000_000, "red"));
+    let none = rig.ask(&[], Duration::ZERO).blocking_recv().unwrap();
+    assert_eq!(none, Err(DetectError::NoFrame { trouble: None }), "a frame is looked at once");
+    let next = rig.ask(&["blue"], AN_HOUR);
+    rig.intake.offer(0, red(4));
+    assert_eq!(next.blocking_recv().unwrap().unwrap().best, "blue", "only the actions that were asked for");
+    let (published, summary) = rig.stop();
+    assert_eq!(published.len(), 2, "what was asked for is published too");
+    assert_eq!((summary.counts.processed, summary.counts.dropped_by["superseded"]), (2, 2));
+}
+
+#[test]
+fn a_look_beside_the_stream_leaves_it_as_it_is() {
+    let rig = start(settings(), false);
+    let asked = rig.ask(&["blue"], AN_HOUR);
+    rig.one(red(1));
+    assert_eq!(asked.blocking_recv().unwrap().unwrap().best, "blue");
+    rig.one(red(2));
+    let (published, summary) = rig.stop();
+    let best: Vec<&str> = published.iter().map(|result| result.best.as_str()).collect();
+    assert_eq!((best, summary.counts.processed), (vec!["red", "red"], 2));
+}
+
+#[test]
+fn a_request_waits_past_frames_that_are_not_sound() {
+    let rig = start(on_demand(), false);
+    let asked = rig.ask(&[], AN_HOUR);
+    rig.one(Message { readable: false, ..red(1) });
+    rig.one(red(2));
+    assert_eq!(asked.blocking_recv().unwrap().unwrap().stamp.nanosec, 2_000_000);
+    rig.intake.offer(0, Message { readable: false, ..red(3) });
+    let late = rig.ask(&[], Duration::ZERO).blocking_recv().unwrap().unwrap_err();
+    assert!(late.to_string().ends_with("the last trouble: cannot read the message: cut short"), "{late}");
+    assert_eq!(rig.stop().1.counts.rejected_by["bad_message"], 2);
+}
+
+#[test]
+fn requests_that_cannot_be_answered_are_refused_at_once() {
+    let rig = start(on_demand(), false);
+    let unknown = rig.ask(&["reed"], AN_HOUR).blocking_recv().unwrap().unwrap_err().to_string();
+    assert!(unknown.contains("did you mean red"), "{unknown}");
+    rig.intake.set_enabled(false);
+    let disabled = rig.ask(&[], AN_HOUR).blocking_recv().unwrap();
+    assert_eq!(disabled, Err(DetectError::Refused("disabled by ~/enable".to_owned())));
+    rig.intake.set_enabled(true);
+    let waiting: Vec<Reply> = (0..40).map(|_| rig.ask(&[], AN_HOUR)).collect();
+    // Once this is done, so are all orders before it.
+    rig.reset();
+    rig.one(red(1));
+    let replies: Vec<_> = waiting.into_iter().map(|reply| reply.blocking_recv().unwrap()).collect();
+    let busy = replies.iter().filter(|reply| **reply == Err(DetectError::Busy { waiting: 32 })).count();
+    assert_eq!((busy, replies.iter().filter(|reply| reply.is_ok()).count()), (8, 32));
+    let (published, summary) = rig.stop();
+    assert_eq!((published.len(), summary.counts.processed), (1, 1), "one frame, however many asked");
+}
+
+#[test]
+fn a_stop_turns_away_who_waits() {
+    let rig = start(on_demand(), false);
+    let asked = rig.ask(&[], AN_HOUR);
+    rig.stop();
+    assert!(asked.blocking_recv().is_err());
+}
+
+#[test]
+fn a_swap_happens_between_two_frames_and_gives_the_old_model_back() {
+    let rig = start(settings(), false);
+    rig.one(red(1));
+    let announced = Arc::new(AtomicI64::new(0));
+    let (done, old) = oneshot::channel();
+    let announce = Box::new({
+        let announced = announced.clone();
+        move || announced.store(1, Ordering::SeqCst)
+    });
+    rig.intake.order(Order::Swap(Swap { pipeline: Box::new(pipeline()), announce, done })).unwrap();
+    let old = old.blocking_recv().unwrap();
+    assert_eq!(announced.load(Ordering::SeqCst), 1);
+    rig.one(red(2));
+    let (published, _) = rig.stop();
+    let ids: Vec<&str> = published.iter().map(|result| result.model_id.as_str()).collect();
+    assert_eq!(ids, ["", &old.contract().model_id()]);
+}
+
+#[test]
+fn cameras_take_turns_and_are_counted_apart() {
+    let rig = start_cameras(settings(), false, 3);
+    for millis in 1..30 {
+        (0..3).for_each(|camera| rig.intake.offer(camera, red(100 * camera as u32 + millis)));
+    }
+    let counts = |camera: usize| rig.intake.healths().nth(camera).unwrap().snapshot(Instant::now()).counts;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while (0..3).any(|camera| counts(camera).waiting > 0) {
+        assert!(Instant::now() < deadline, "the loop does not finish its frames");
+        thread::yield_now();
+    }
+    for camera in 0..3 {
+        let counts = counts(camera);
+        assert_eq!((counts.frames_in, counts.processed + counts.dropped, counts.rejected), (29, 29, 0), "{counts:?}");
+        assert!(counts.processed > 0, "nobody starves: {counts:?}");
+    }
+    rig.stop();
+}
+
+#[test]
+fn after_a_reset_everything_counts_from_nothing() {
+    let rig = start(settings(), false);
+    rig.one(red(500));
+    rig.reset();
+    assert_eq!(rig.counts(), Counts::default());
+    rig.one(red(500));
+    assert_eq!(rig.stop().1.counts.processed, 1, "the stamp is forgotten, too");
 }

@@ -13,6 +13,10 @@ use std::{
 
 use looptrans_ros::{
     contract::Size,
+    message::{
+        bulk::{self, HeatmapsHead, Picture},
+        image::{self, Header, Transport},
+    },
     perceive::{
         Frame, Pixels, Stamp,
         grasp::GraspRegion,
@@ -20,11 +24,7 @@ use looptrans_ros::{
         pipeline::Perception,
     },
     robot::{PublishFacts, depth::DepthResult},
-    ros::{
-        bulk::{self, HeatmapsHead, Picture},
-        image_message::{self, Header, Transport},
-        regions,
-    },
+    ros::regions,
 };
 use r2r::WrappedTypesupport;
 use serde_json::{Value, json};
@@ -172,7 +172,7 @@ fn we_read_what_rclpy_writes() {
         "data": {"hex": "0102030405"},
     });
     let bytes = written_by_rclpy("sensor_msgs/msg/Image", &message);
-    let frame = image_message::frame(Transport::Raw, &bytes).unwrap();
+    let frame = image::frame(Transport::Raw, &bytes).unwrap();
     assert_eq!((frame.stamp, frame.frame_id), (STAMP, HEADER.frame_id));
     let Pixels::Raw { width, height, encoding, is_bigendian, stride_bytes, data } = frame.pixels else {
         panic!("expected a raw picture");
@@ -182,7 +182,7 @@ fn we_read_what_rclpy_writes() {
 
     let message = json!({"header": header(), "format": "png", "data": {"hex": "89504e"}});
     let bytes = written_by_rclpy("sensor_msgs/msg/CompressedImage", &message);
-    let frame = image_message::frame(Transport::Compressed, &bytes).unwrap();
+    let frame = image::frame(Transport::Compressed, &bytes).unwrap();
     let Pixels::Compressed { format, data } = frame.pixels else { panic!("expected a compressed picture") };
     assert_eq!((frame.stamp, format, data), (STAMP, "png", &[0x89, 0x50, 0x4e][..]));
 }

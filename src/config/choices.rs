@@ -72,6 +72,17 @@ choice! {
 }
 
 choice! {
+    /// When frames are processed (`mode`).
+    Mode {
+        /// As they come.
+        #[default]
+        Continuous = "continuous",
+        /// One for each request of `~/detect`.
+        OnDemand = "on_demand",
+    }
+}
+
+choice! {
     /// How images travel (`image_transport`).
     ImageTransport {
         /// sensor_msgs/Image on `image`.

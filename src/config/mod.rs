@@ -19,7 +19,9 @@ mod text;
 mod value;
 mod yaml_tree;
 
-pub use choices::{ConvSearch, HeatmapEncoding, HeatmapSize, ImageTransport, ProviderChoice, Reliability, StampPolicy};
+pub use choices::{
+    ConvSearch, HeatmapEncoding, HeatmapSize, ImageTransport, Mode, ProviderChoice, Reliability, StampPolicy,
+};
 pub use error::{ConfigError, ValueError};
 pub use kind::{DoubleDefault, Kind, Parameter};
 pub use live::{Change, Changed, ParameterSet, Range};

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Parameter, ProviderChoice,
+    ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Mode, Parameter, ProviderChoice,
     Reliability, StampPolicy,
 };
 
@@ -133,6 +133,17 @@ pub static PARAMETERS: &[Parameter] = &[
         kind: Kind::Text {
             empty: "looptrans_ros in $XDG_CACHE_HOME or ~/.cache",
             set: |s, text| s.cache_dir = (!text.is_empty()).then(|| text.into()),
+        },
+    },
+    Parameter {
+        name: "mode",
+        live: true,
+        description: "continuous: every frame is processed as far as time allows. on_demand: one for each request of \
+                      ~/detect, which is published as well; the other frames are dropped.",
+        kind: Kind::Choice {
+            default: "continuous",
+            names: Mode::NAMES,
+            set: |s, name| choose(&mut s.mode, Mode::from_name(name)),
         },
     },
     Parameter {

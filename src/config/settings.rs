@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
-    ConfigError, ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Origin, Override,
+    ConfigError, ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Mode, Origin, Override,
     Overrides, PARAMETERS, Parameter, ParameterValue, ProviderChoice, Reliability, StampPolicy, ValueError, find,
     value::shorten,
 };
@@ -49,6 +49,8 @@ pub struct NodeSettings {
     pub tensorrt_builder_level: u32,
     /// Where engines are kept; None = the user's cache folder.
     pub cache_dir: Option<PathBuf>,
+    /// When frames are processed.
+    pub mode: Mode,
     /// Frames per second at most; None = unlimited.
     pub max_rate_hz: Option<f64>,
     /// Older frames are dropped; None = never.

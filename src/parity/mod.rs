@@ -6,6 +6,7 @@
 //!                                       -> candidate (a bundle in ONNX Runtime)                /
 //! ```
 
+pub mod agreement;
 mod compare;
 pub mod pictures;
 pub mod presence;

@@ -1,7 +1,7 @@
 //! A camera frame as it arrived: borrowed bytes plus what the message says about them.
 
 pub use super::encoding::{BayerPattern, Encoding, Endian};
-use crate::contract::Size;
+use crate::{contract::Size, perceive::infer::FailureKind};
 
 /// Acquisition time as in builtin_interfaces/Time: seconds (may be negative in a broken message) and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -137,6 +137,14 @@ pub enum FrameError {
     /// The model failed, or its answer can't be used.
     #[error("inference: {0}")]
     Inference(String),
+    /// The hardware could not run the model; the picture has no part in it.
+    #[error("inference: {kind}: {cause}")]
+    Device {
+        /// What the failure is about.
+        kind: FailureKind,
+        /// ONNX Runtime's words.
+        cause: String,
+    },
     /// No pixels.
     #[error("the image is empty: width {width}, height {height}")]
     ZeroSize {
@@ -261,7 +269,7 @@ impl FrameError {
         match self {
             Self::BadMessage(_) => RejectReason::BadMessage,
             Self::Stamp { .. } => RejectReason::Stamp,
-            Self::Inference(_) => RejectReason::Inference,
+            Self::Inference(_) | Self::Device { .. } => RejectReason::Inference,
             Self::ZeroSize { .. }
             | Self::StrideTooSmall { .. }
             | Self::StrideZero { .. }
@@ -273,6 +281,16 @@ impl FrameError {
             }
             Self::TooLarge { .. } => RejectReason::TooLarge,
             Self::Codec { .. } => RejectReason::Codec,
+        }
+    }
+}
+
+impl FrameError {
+    /// What a failure of the model is about; [`FailureKind::Other`] for anything that is none.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Device { kind, .. } => *kind,
+            _ => FailureKind::Other,
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum DropReason {
     NoClock,
     /// It was processed, but the result could not be published.
     NotPublished,
+    /// The node was told to rest (`~/enable`).
+    Disabled,
     /// The node was stopped before it was its turn.
     Stopped,
 }
@@ -35,6 +37,7 @@ impl DropReason {
             Self::Duplicate => "duplicate",
             Self::NoClock => "no_clock",
             Self::NotPublished => "not_published",
+            Self::Disabled => "disabled",
             Self::Stopped => "stopped",
         }
     }

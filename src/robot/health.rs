@@ -1,6 +1,7 @@
 //! What the receiving side, the loop and the status publisher share: counts, rates, ages, the last trouble.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -51,19 +52,6 @@ struct StageWindows {
     publish: Window,
 }
 
-/// Medians over the last frames [ms]; null before the first.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-#[allow(missing_docs)]
-pub struct StageMedians {
-    pub decode: Option<f32>,
-    pub resize: Option<f32>,
-    pub run: Option<f32>,
-    pub upsample: Option<f32>,
-    pub regions: Option<f32>,
-    pub overlay: Option<f32>,
-    pub publish: Option<f32>,
-}
-
 /// One frame's way through the loop.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FrameFigures {
@@ -88,6 +76,8 @@ pub struct HealthSnapshot {
     pub age_seconds: Percentiles,
     /// From reception to publication [ms].
     pub latency_millis: Percentiles,
+    /// Each stage's name and time [ms], in their order.
+    pub stages_millis: [(&'static str, Percentiles); 7],
     /// Time since a frame was last processed, or since the start.
     pub quiet_for: Duration,
     /// What arrived and ended since a frame was last processed, or since the start.
@@ -115,8 +105,8 @@ pub struct Summary {
     pub age_ms: Percentiles,
     /// The same less the frame's own `session.run` [ms]. The aim: under one camera period.
     pub age_beside_run_ms: Percentiles,
-    /// Median of each stage [ms].
-    pub stages_ms: StageMedians,
+    /// Median of each stage [ms]; null before the first.
+    pub stages_ms: BTreeMap<&'static str, Option<f32>>,
 }
 
 impl Default for Health {
@@ -128,23 +118,7 @@ impl Default for Health {
 impl Health {
     /// One that has counted nothing. `now` is where its first silence begins.
     pub fn started_at(now: Instant) -> Self {
-        Self {
-            inner: Mutex::new(Inner {
-                counts: Counts::default(),
-                drops_told: 0,
-                started: now,
-                last_processed: None,
-                counts_when_processed: Counts::default(),
-                last_trouble: None,
-                inference_failures_in_a_row: 0,
-                arrivals: RateMeter::default(),
-                results: RateMeter::default(),
-                ages_seconds: Window::default(),
-                latencies_millis: Window::default(),
-                ages_beside_run_millis: Window::default(),
-                stages_millis: StageWindows::default(),
-            }),
-        }
+        Self { inner: Mutex::new(Inner::started_at(now)) }
     }
 
     /// The node begins to look for frames (again): a silence counts from now on.
@@ -154,6 +128,15 @@ impl Health {
         inner.last_processed = None;
         inner.counts_when_processed = inner.counts.clone();
         inner.last_trouble = None;
+    }
+
+    /// Counts from nothing, as [`Self::started_at`] does. Frames that have not ended count as arrived.
+    pub(crate) fn reset(&self, now: Instant) {
+        let mut inner = self.lock();
+        let waiting = inner.counts.waiting;
+        *inner = Inner::started_at(now);
+        inner.counts.frames_in = waiting;
+        inner.counts.waiting = waiting;
     }
 
     /// A frame arrived.
@@ -217,6 +200,7 @@ impl Health {
             fps_out: inner.results.hz(now),
             age_seconds: inner.ages_seconds.percentiles(),
             latency_millis: inner.latencies_millis.percentiles(),
+            stages_millis: inner.stages_millis.percentiles(),
             quiet_for: now.saturating_duration_since(inner.last_processed.unwrap_or(inner.started)),
             since_processed: inner.counts.since(&inner.counts_when_processed),
             last_trouble: inner.last_trouble.clone(),
@@ -246,6 +230,26 @@ impl Health {
     }
 }
 
+impl Inner {
+    fn started_at(now: Instant) -> Self {
+        Self {
+            counts: Counts::default(),
+            drops_told: 0,
+            started: now,
+            last_processed: None,
+            counts_when_processed: Counts::default(),
+            last_trouble: None,
+            inference_failures_in_a_row: 0,
+            arrivals: RateMeter::default(),
+            results: RateMeter::default(),
+            ages_seconds: Window::default(),
+            latencies_millis: Window::default(),
+            ages_beside_run_millis: Window::default(),
+            stages_millis: StageWindows::default(),
+        }
+    }
+}
+
 impl StageWindows {
     fn push(&mut self, figures: &FrameFigures) {
         let stages = &figures.stages;
@@ -258,16 +262,24 @@ impl StageWindows {
         self.publish.push(millis(figures.publish));
     }
 
-    fn medians(&self) -> StageMedians {
-        StageMedians {
-            decode: self.decode.median(),
-            resize: self.resize.median(),
-            run: self.run.median(),
-            upsample: self.upsample.median(),
-            regions: self.regions.median(),
-            overlay: self.overlay.median(),
-            publish: self.publish.median(),
-        }
+    fn named(&self) -> [(&'static str, &Window); 7] {
+        [
+            ("decode", &self.decode),
+            ("resize", &self.resize),
+            ("run", &self.run),
+            ("upsample", &self.upsample),
+            ("regions", &self.regions),
+            ("overlay", &self.overlay),
+            ("publish", &self.publish),
+        ]
+    }
+
+    fn percentiles(&self) -> [(&'static str, Percentiles); 7] {
+        self.named().map(|(name, window)| (name, window.percentiles()))
+    }
+
+    fn medians(&self) -> BTreeMap<&'static str, Option<f32>> {
+        self.named().into_iter().map(|(name, window)| (name, window.percentiles().p50)).collect()
     }
 }
 

@@ -1,12 +1,15 @@
-//! Where frames come in.
+//! Where frames and orders come in.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use super::{
-    Health, Mailbox,
+    Health, Mailbox, Order, Taken,
     accounting::{DropReason, Outcome},
     cadence::Cadence,
 };
@@ -24,114 +27,211 @@ pub trait Incoming: Send {
     fn received(&self) -> Instant;
 }
 
-/// The door between the threads that receive and the thread that processes: counts, and keeps the newest frame only.
+/// The door between the threads that receive and the thread that processes: counts each camera's frames, keeps its newest
+/// only, and passes orders on. `I` are messages, `A` are the answers of a [`super::Sink`].
 #[derive(Debug)]
-pub struct Intake<I> {
-    mailbox: Mailbox<I>,
+pub struct Intake<I, A> {
+    mailbox: Mailbox<I, Order<A>>,
+    cameras: Vec<Camera>,
+    disabled: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Camera {
     cadence: Mutex<Cadence>,
     health: Arc<Health>,
 }
 
-impl<I> Intake<I> {
-    /// An empty one that counts in `health`.
-    pub fn new(health: Arc<Health>) -> Self {
-        Self { mailbox: Mailbox::default(), cadence: Mutex::default(), health }
+impl<I, A> Intake<I, A> {
+    /// An empty one with a place for each camera, which counts in its `Health`.
+    pub fn new(cameras: impl IntoIterator<Item = Arc<Health>>) -> Self {
+        let cameras: Vec<_> = cameras.into_iter().map(|health| Camera { cadence: Mutex::default(), health }).collect();
+        Self { mailbox: Mailbox::new(cameras.len()), cameras, disabled: AtomicBool::new(false) }
     }
 
-    /// Takes a frame in. Never blocks on the work. A frame that still waited is dropped and counted.
-    pub fn offer(&self, frame: I) {
+    /// Takes a camera's frame in. Never blocks on the work. A frame of it that still waited is dropped and counted.
+    pub fn offer(&self, camera: usize, frame: I) {
+        let Some(Camera { cadence, health }) = self.cameras.get(camera) else { return };
         let now = Instant::now();
-        self.health.arrived(now);
-        self.cadence().tick(now);
-        match self.mailbox.put(frame) {
-            Ok(None) => {}
-            Ok(Some(_older)) => self.health.ended(Outcome::Dropped(DropReason::Superseded)),
-            Err(_refused) => self.health.ended(Outcome::Dropped(DropReason::Stopped)),
+        health.arrived(now);
+        lock(cadence).tick(now);
+        if self.disabled.load(Ordering::SeqCst) {
+            return health.ended(Outcome::Dropped(DropReason::Disabled));
         }
+        match self.mailbox.put(camera, frame) {
+            Ok(None) => {}
+            Ok(Some(_older)) => health.ended(Outcome::Dropped(DropReason::Superseded)),
+            Err(_refused) => health.ended(Outcome::Dropped(DropReason::Stopped)),
+        }
+    }
+
+    /// Has the loop do something between two frames.
+    ///
+    /// # Errors
+    /// The order itself, once stopped.
+    pub fn order(&self, order: Order<A>) -> Result<(), Order<A>> {
+        self.mailbox.order(order)
+    }
+
+    /// While disabled, all frames are dropped and counted. The frame at work is finished.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.disabled.store(!enabled, Ordering::SeqCst);
+        if !enabled {
+            for (place, camera) in self.cameras.iter().enumerate() {
+                if self.mailbox.take_now(place).is_some() {
+                    camera.health.ended(Outcome::Dropped(DropReason::Disabled));
+                }
+            }
+        }
+    }
+
+    /// Are frames processed?
+    pub fn is_enabled(&self) -> bool {
+        !self.disabled.load(Ordering::SeqCst)
     }
 
     /// Makes [`super::run`] finish its frame and return. Frames offered later are dropped and counted.
     pub fn stop(&self) {
-        if self.mailbox.stop().is_some() {
-            self.health.ended(Outcome::Dropped(DropReason::Stopped));
+        for (place, _frame) in self.mailbox.stop() {
+            self.cameras[place].health.ended(Outcome::Dropped(DropReason::Stopped));
         }
     }
 
-    /// What is counted here.
-    pub fn health(&self) -> &Arc<Health> {
-        &self.health
+    /// What is counted of a camera's frames, by its place.
+    pub fn healths(&self) -> impl Iterator<Item = &Arc<Health>> {
+        self.cameras.iter().map(|camera| &camera.health)
     }
 
-    /// Waits for the newest frame; where a newer one is about to arrive, for that. None: stopped.
-    pub(crate) fn take(&self) -> Option<I> {
-        self.mailbox.take(|| self.cadence().patience(Instant::now()))
+    /// Waits for an order, or for the newest frame of a camera that is `wanted`, until `until`; where a newer frame is about
+    /// to arrive, for that.
+    pub(crate) fn take(&self, wanted: impl Fn(usize) -> bool, until: Option<Instant>) -> Taken<I, Order<A>> {
+        let patience = |place: usize| {
+            let camera = self.cameras.get(place);
+            camera.map_or(Duration::ZERO, |camera| lock(&camera.cadence).patience(Instant::now()))
+        };
+        self.mailbox.take(wanted, until, patience)
     }
 
-    // Half a tick is no tick: a panic elsewhere does no harm.
-    fn cadence(&self) -> MutexGuard<'_, Cadence> {
-        self.cadence.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The frame of a camera that waits, if one does.
+    pub(crate) fn take_now(&self, camera: usize) -> Option<I> {
+        self.mailbox.take_now(camera)
     }
+
+    /// Forgets the cameras' rhythms.
+    pub(crate) fn forget_rhythms(&self) {
+        self.cameras.iter().for_each(|camera| *lock(&camera.cadence) = Cadence::default());
+    }
+}
+
+// Half a tick is no tick: a panic elsewhere does no harm.
+fn lock(cadence: &Mutex<Cadence>) -> MutexGuard<'_, Cadence> {
+    cadence.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicBool, Ordering},
-        thread,
-    };
+    use std::{sync::atomic::AtomicBool, thread};
 
     use super::*;
+    use crate::robot::Counts;
+
+    /// Frames are numbers, answers nothing.
+    type Numbers = Intake<u32, ()>;
+
+    fn intake(cameras: usize) -> Numbers {
+        Intake::new((0..cameras).map(|_| Arc::new(Health::default())))
+    }
+
+    fn counts(intake: &Numbers, camera: usize) -> Counts {
+        intake.cameras[camera].health.snapshot(Instant::now()).counts
+    }
+
+    fn take(intake: &Numbers) -> Option<(usize, u32)> {
+        match intake.take(|_| true, None) {
+            Taken::Item { place, item } => Some((place, item)),
+            _ => None,
+        }
+    }
 
     #[test]
     fn a_burst_keeps_the_newest_and_counts_the_rest() {
-        let intake = Intake::new(Arc::new(Health::default()));
-        (0..1000).for_each(|n| intake.offer(n));
-        assert_eq!(intake.take(), Some(999));
-        let counts = intake.health().snapshot(Instant::now()).counts;
+        let intake = intake(1);
+        (0..1000).for_each(|n| intake.offer(0, n));
+        assert_eq!(take(&intake), Some((0, 999)));
+        let counts = counts(&intake, 0);
         assert_eq!((counts.frames_in, counts.dropped, counts.waiting), (1000, 999, 1));
         assert_eq!(counts.dropped_by["superseded"], 999);
     }
 
     #[test]
+    fn each_camera_has_its_own_place_and_counts() {
+        let intake = intake(2);
+        [(0, 1), (1, 10), (1, 11), (2, 20)].into_iter().for_each(|(camera, frame)| intake.offer(camera, frame));
+        assert_eq!((take(&intake), take(&intake)), (Some((0, 1)), Some((1, 11))));
+        assert_eq!((counts(&intake, 0).frames_in, counts(&intake, 0).dropped), (1, 0));
+        assert_eq!((counts(&intake, 1).frames_in, counts(&intake, 1).dropped), (2, 1));
+    }
+
+    #[test]
     fn nothing_is_lost_at_a_stop() {
-        let intake = Intake::new(Arc::new(Health::default()));
-        intake.offer(1);
+        let intake = intake(2);
+        intake.offer(0, 1);
         intake.stop();
         intake.stop();
-        intake.offer(2);
-        let counts = intake.health().snapshot(Instant::now()).counts;
-        assert_eq!((counts.frames_in, counts.dropped_by["stopped"], counts.waiting), (2, 2, 0));
+        intake.offer(0, 2);
+        intake.offer(1, 3);
+        assert_eq!((counts(&intake, 0).frames_in, counts(&intake, 0).dropped_by["stopped"]), (2, 2));
+        assert_eq!((counts(&intake, 1).frames_in, counts(&intake, 1).dropped_by["stopped"]), (1, 1));
+        assert!(intake.order(Order::Settings).is_err());
+    }
+
+    #[test]
+    fn while_disabled_every_frame_is_dropped_and_counted() {
+        let intake = intake(1);
+        intake.offer(0, 1);
+        intake.set_enabled(false);
+        intake.offer(0, 2);
+        let disabled = counts(&intake, 0);
+        assert_eq!((disabled.frames_in, disabled.dropped_by["disabled"], disabled.waiting), (2, 2, 0));
+        intake.set_enabled(true);
+        intake.offer(0, 3);
+        assert_eq!(take(&intake), Some((0, 3)));
     }
 
     #[test]
     fn counts_add_up_at_every_moment_under_threads() {
-        let intake = Intake::new(Arc::new(Health::default()));
+        let intake = intake(2);
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
-            let producers: Vec<_> = (0..3).map(|_| scope.spawn(|| (0..20_000).for_each(|n| intake.offer(n)))).collect();
+            let offer = |camera| (0..20_000).for_each(|n| intake.offer(camera, n));
+            let producers: Vec<_> = [0, 0, 1].map(|camera| scope.spawn(move || offer(camera))).into_iter().collect();
             scope.spawn(|| {
-                while let Some(n) = intake.take() {
+                while let Some((camera, n)) = take(&intake) {
                     let outcome = match n % 3 {
                         0 => Outcome::Dropped(DropReason::TooOld),
                         1 => Outcome::Rejected(crate::perceive::RejectReason::BadImage),
                         _ => Outcome::Processed,
                     };
-                    intake.health().ended(outcome);
+                    intake.cameras[camera].health.ended(outcome);
                 }
             });
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    let c = intake.health().snapshot(Instant::now()).counts;
-                    assert_eq!(c.frames_in, c.processed + c.dropped + c.rejected + c.waiting);
-                    // One in the mailbox, one taken, and one per producer displaced or not yet put.
-                    assert!(c.waiting <= 5, "{}", c.waiting);
+                    for camera in 0..2 {
+                        let c = counts(&intake, camera);
+                        assert_eq!(c.frames_in, c.processed + c.dropped + c.rejected + c.waiting);
+                        // One in the mailbox, one taken, and one per producer displaced or not yet put.
+                        assert!(c.waiting <= 4, "{}", c.waiting);
+                    }
                 }
             });
             producers.into_iter().for_each(|producer| producer.join().unwrap());
             intake.stop();
             done.store(true, Ordering::Relaxed);
         });
-        let counts = intake.health().snapshot(Instant::now()).counts;
-        assert_eq!((counts.frames_in, counts.waiting), (60_000, 0));
+        for (camera, frames) in [(0, 40_000), (1, 20_000)] {
+            let counts = counts(&intake, camera);
+            assert_eq!((counts.frames_in, counts.waiting), (frames, 0));
+        }
     }
 }

@@ -1,87 +1,178 @@
-//! One place for the newest item. Putting never blocks; what was not taken in time is displaced.
+//! Places for the newest item of each sender, and a queue of orders. Putting never blocks; an item that was not taken in
+//! time is displaced, an order never is.
 
 use std::{
+    collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-/// A slot that holds the newest item only.
+/// One place for each sender's newest item, whose takers get turns in a round, and a queue of orders, which come first.
 #[derive(Debug)]
-pub struct Mailbox<T> {
-    slot: Mutex<Slot<T>>,
+pub struct Mailbox<T, O> {
+    inner: Mutex<Inner<T, O>>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct Slot<T> {
-    item: Option<T>,
-    /// Items put so far, wrapping: tells a newer one from the one that was there.
+struct Inner<T, O> {
+    places: Vec<Option<T>>,
+    /// Items put so far, wrapping: tells whether one came while another was held back.
     puts: u64,
+    orders: VecDeque<O>,
+    /// Whose turn it is.
+    turn: usize,
     stopped: bool,
 }
 
-impl<T> Default for Mailbox<T> {
-    fn default() -> Self {
-        Self { slot: Mutex::new(Slot { item: None, puts: 0, stopped: false }), changed: Condvar::new() }
-    }
+/// What a taker gets.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken<T, O> {
+    /// The first of the orders.
+    Order(O),
+    /// The item of a place.
+    Item {
+        /// Whose.
+        place: usize,
+        /// The newest.
+        item: T,
+    },
+    /// Neither came in time.
+    TimedOut,
+    /// Nothing will come any more.
+    Stopped,
 }
 
-impl<T> Mailbox<T> {
-    /// Puts the newest item. Returns the older one it displaces, if that was not taken.
+impl<T, O> Mailbox<T, O> {
+    /// One with so many places, all empty.
+    pub fn new(places: usize) -> Self {
+        let places = (0..places).map(|_| None).collect();
+        let inner = Inner { places, puts: 0, orders: VecDeque::new(), turn: 0, stopped: false };
+        Self { inner: Mutex::new(inner), changed: Condvar::new() }
+    }
+
+    /// Puts the newest item of a place. Returns the older one it displaces, if that was not taken.
     ///
     /// # Errors
-    /// The item itself, once stopped.
-    pub fn put(&self, item: T) -> Result<Option<T>, T> {
-        let mut slot = self.lock();
-        if slot.stopped {
+    /// The item itself, once stopped, or where there is no such place.
+    pub fn put(&self, place: usize, item: T) -> Result<Option<T>, T> {
+        let mut inner = self.lock();
+        if inner.stopped {
             return Err(item);
         }
-        let displaced = slot.item.replace(item);
-        slot.puts = slot.puts.wrapping_add(1);
-        drop(slot);
+        let Some(slot) = inner.places.get_mut(place) else { return Err(item) };
+        let displaced = slot.replace(item);
+        inner.puts = inner.puts.wrapping_add(1);
+        drop(inner);
         self.changed.notify_one();
         Ok(displaced)
     }
 
-    /// Waits for an item. None: stopped. A stop wins over an item.
+    /// Adds an order.
     ///
-    /// An item that is already there is held back for `patience` in case a newer one displaces it.
-    pub fn take(&self, patience: impl FnOnce() -> Duration) -> Option<T> {
-        let mut slot = self.lock();
-        if slot.item.is_some() {
-            let (until, puts) = (Instant::now() + patience(), slot.puts);
-            while slot.puts == puts && !slot.stopped {
-                let left = until.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    break;
-                }
-                slot = self.changed.wait_timeout(slot, left).unwrap_or_else(PoisonError::into_inner).0;
-            }
+    /// # Errors
+    /// The order itself, once stopped.
+    pub fn order(&self, order: O) -> Result<(), O> {
+        let mut inner = self.lock();
+        if inner.stopped {
+            return Err(order);
         }
+        inner.orders.push_back(order);
+        drop(inner);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Waits for an order, or for an item of a place that is `wanted`, until `until` (None: without end). A stop wins over
+    /// an order, an order over an item; of several items the one whose place had its turn longest ago.
+    ///
+    /// An item that nobody else waits behind is held back for the `patience` with its place, in case a newer one displaces
+    /// it.
+    pub fn take(
+        &self,
+        wanted: impl Fn(usize) -> bool,
+        until: Option<Instant>,
+        patience: impl Fn(usize) -> Duration,
+    ) -> Taken<T, O> {
+        let mut inner = self.lock();
+        // Until when an item is held back, and what had been put by then.
+        let mut held = None::<(Instant, u64)>;
         loop {
-            if slot.stopped {
-                return None;
+            if inner.stopped {
+                return Taken::Stopped;
             }
-            if let Some(item) = slot.item.take() {
-                return Some(item);
+            if let Some(order) = inner.orders.pop_front() {
+                return Taken::Order(order);
             }
-            slot = self.changed.wait(slot).unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let wake = match inner.next(&wanted) {
+                Some(next) => {
+                    let (release, puts) = *held.get_or_insert_with(|| (now + patience(next.place), inner.puts));
+                    if next.others_wait || inner.puts != puts || release <= now {
+                        if let Some(item) = inner.take(next.place) {
+                            return Taken::Item { place: next.place, item };
+                        }
+                    }
+                    Some(release)
+                }
+                None if until.is_some_and(|until| until <= now) => return Taken::TimedOut,
+                None => until,
+            };
+            inner = match wake {
+                Some(wake) => {
+                    let wait = wake.saturating_duration_since(now);
+                    self.changed.wait_timeout(inner, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner),
+            };
         }
     }
 
-    /// Ends every present and later [`Self::take`] with None. Returns the item that was waiting.
-    pub fn stop(&self) -> Option<T> {
-        let mut slot = self.lock();
-        slot.stopped = true;
-        let waiting = slot.item.take();
-        drop(slot);
+    /// The item of a place, if one waits there.
+    pub fn take_now(&self, place: usize) -> Option<T> {
+        self.lock().take(place)
+    }
+
+    /// Ends every present and later [`Self::take`]. Returns the items that were waiting, with their places; orders that were
+    /// waiting are dropped.
+    pub fn stop(&self) -> Vec<(usize, T)> {
+        let mut inner = self.lock();
+        inner.stopped = true;
+        let orders = std::mem::take(&mut inner.orders);
+        let waiting = inner.places.iter_mut().enumerate();
+        let waiting = waiting.filter_map(|(place, item)| Some((place, item.take()?))).collect();
+        drop(inner);
+        // Outside the lock: what an order holds may do anything when it is dropped.
+        drop(orders);
         self.changed.notify_all();
         waiting
     }
 
-    // A panic elsewhere cannot leave the slot half-changed: every change is one assignment.
-    fn lock(&self) -> MutexGuard<'_, Slot<T>> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    // A panic elsewhere cannot leave anything half-changed: every change is one assignment.
+    fn lock(&self) -> MutexGuard<'_, Inner<T, O>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place whose turn it is.
+struct Next {
+    place: usize,
+    /// Other wanted places hold items as well.
+    others_wait: bool,
+}
+
+impl<T, O> Inner<T, O> {
+    fn next(&self, wanted: impl Fn(usize) -> bool) -> Option<Next> {
+        let round = (self.turn..self.places.len()).chain(0..self.turn);
+        let mut waiting = round.filter(|place| self.places[*place].is_some() && wanted(*place));
+        let place = waiting.next()?;
+        Some(Next { place, others_wait: waiting.next().is_some() })
+    }
+
+    fn take(&mut self, place: usize) -> Option<T> {
+        let item = self.places.get_mut(place)?.take()?;
+        self.turn = (place + 1) % self.places.len();
+        Some(item)
     }
 }
 
@@ -91,94 +182,158 @@ mod tests {
 
     use super::*;
 
-    fn at_once() -> Duration {
-        Duration::ZERO
+    /// What a taker without special wishes gets.
+    fn take<T, O>(mailbox: &Mailbox<T, O>) -> Taken<T, O> {
+        mailbox.take(|_| true, None, |_| Duration::ZERO)
     }
 
-    fn an_hour() -> Duration {
-        Duration::from_secs(3600)
+    /// A taker that holds items back for an hour.
+    fn take_patiently<T, O>(mailbox: &Mailbox<T, O>) -> Taken<T, O> {
+        mailbox.take(|_| true, None, |_| Duration::from_secs(3600))
+    }
+
+    fn item<T>(place: usize, item: T) -> Taken<T, &'static str> {
+        Taken::Item { place, item }
     }
 
     #[test]
     fn the_newest_item_wins_and_the_older_comes_back() {
-        let mailbox = Mailbox::default();
-        assert_eq!(mailbox.put(1), Ok(None));
-        assert_eq!(mailbox.put(2), Ok(Some(1)));
-        assert_eq!(mailbox.take(at_once), Some(2));
+        let mailbox = Mailbox::new(1);
+        assert_eq!(mailbox.put(0, 1), Ok(None));
+        assert_eq!(mailbox.put(0, 2), Ok(Some(1)));
+        assert_eq!(take(&mailbox), item(0, 2));
     }
 
     #[test]
     fn a_thousand_items_keep_one_place() {
-        let mailbox = Mailbox::default();
-        let displaced: Vec<u32> = (0..1000).filter_map(|n| mailbox.put(n).unwrap()).collect();
+        let mailbox = Mailbox::new(1);
+        let displaced: Vec<u32> = (0..1000).filter_map(|n| mailbox.put(0, n).unwrap()).collect();
         assert_eq!(displaced, (0..999).collect::<Vec<_>>());
-        assert_eq!(mailbox.take(at_once), Some(999));
+        assert_eq!(take(&mailbox), item(0, 999));
+    }
+
+    #[test]
+    fn places_take_turns_however_often_one_is_filled() {
+        let mailbox = Mailbox::new(3);
+        let mut taken = Vec::new();
+        for n in 0..9 {
+            // The first camera is always faster than its turn.
+            mailbox.put(0, n).unwrap();
+            mailbox.put(0, n).unwrap();
+            mailbox.put(1, n).unwrap();
+            mailbox.put(2, n).unwrap();
+            match take(&mailbox) {
+                Taken::Item { place, item } => taken.push((place, item)),
+                other => panic!("{other:?}"),
+            }
+            let _: &Mailbox<_, &str> = &mailbox;
+        }
+        let places: Vec<usize> = taken.iter().map(|(place, _)| *place).collect();
+        assert_eq!(places, [0, 1, 2, 0, 1, 2, 0, 1, 2]);
+        assert!(taken.iter().enumerate().all(|(n, (_, item))| *item == n), "always the newest: {taken:?}");
+    }
+
+    #[test]
+    fn only_wanted_places_are_emptied() {
+        let mailbox = Mailbox::new(2);
+        mailbox.put(0, 1).unwrap();
+        mailbox.put(1, 2).unwrap();
+        let now = Some(Instant::now());
+        assert_eq!(mailbox.take(|place| place == 1, now, |_| Duration::ZERO), item(1, 2));
+        assert_eq!(mailbox.take(|place| place == 1, now, |_| Duration::ZERO), Taken::TimedOut);
+        assert_eq!(mailbox.take_now(0), Some(1));
+        assert_eq!(mailbox.take_now(0), None);
+        assert_eq!(mailbox.put(2, 3), Err(3), "there is no such place");
+    }
+
+    #[test]
+    fn orders_come_first_and_in_their_order() {
+        let mailbox = Mailbox::new(1);
+        mailbox.put(0, 1).unwrap();
+        mailbox.order("first").unwrap();
+        mailbox.order("second").unwrap();
+        assert_eq!(take(&mailbox), Taken::Order("first"));
+        assert_eq!(take(&mailbox), Taken::Order("second"));
+        assert_eq!(take(&mailbox), item(0, 1));
     }
 
     #[test]
     fn a_waiting_taker_gets_what_is_put() {
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::new(Mailbox::new(1));
         let taker = thread::spawn({
             let mailbox = mailbox.clone();
-            move || mailbox.take(at_once)
+            move || take(&mailbox)
         });
-        mailbox.put(7).unwrap();
-        assert_eq!(taker.join().unwrap(), Some(7));
+        mailbox.put(0, 7).unwrap();
+        assert_eq!(taker.join().unwrap(), item(0, 7));
     }
 
     #[test]
     fn a_stop_ends_a_taker_that_waits() {
-        let mailbox = Arc::new(Mailbox::<u32>::default());
+        let mailbox = Arc::new(Mailbox::<u32, &str>::new(1));
         let taker = thread::spawn({
             let mailbox = mailbox.clone();
-            move || mailbox.take(at_once)
+            move || take(&mailbox)
         });
         mailbox.stop();
-        assert_eq!(taker.join().unwrap(), None);
+        assert_eq!(taker.join().unwrap(), Taken::Stopped);
     }
 
     #[test]
     fn after_a_stop_nothing_is_kept() {
-        let mailbox = Mailbox::default();
-        mailbox.put(1).unwrap();
-        assert_eq!(mailbox.stop(), Some(1), "what waited comes back");
-        assert_eq!(mailbox.put(2), Err(2), "what comes later comes back at once");
-        assert_eq!(mailbox.take(at_once), None);
+        let mailbox = Mailbox::new(2);
+        mailbox.put(1, 1).unwrap();
+        mailbox.order("an order").unwrap();
+        assert_eq!(mailbox.stop(), [(1, 1)], "what waited comes back");
+        assert_eq!(mailbox.put(0, 2), Err(2), "what comes later comes back at once");
+        assert_eq!(mailbox.order("another"), Err("another"));
+        assert_eq!(take(&mailbox), Taken::Stopped);
     }
 
     #[test]
     fn an_item_held_back_gives_way_to_a_newer_one() {
-        let mailbox = Arc::new(Mailbox::default());
-        mailbox.put(1).unwrap();
+        let mailbox = Arc::new(Mailbox::new(1));
+        mailbox.put(0, 1).unwrap();
         let taker = thread::spawn({
             let mailbox = mailbox.clone();
-            move || mailbox.take(an_hour)
+            move || take_patiently(&mailbox)
         });
         // Wherever the taker is by now, it has not taken the first: it has an hour.
         thread::sleep(Duration::from_millis(20));
-        assert_eq!(mailbox.put(2), Ok(Some(1)));
+        assert_eq!(mailbox.put(0, 2), Ok(Some(1)));
         // A taker that saw only the second holds that one back.
-        mailbox.put(3).unwrap();
-        assert!(matches!(taker.join().unwrap(), Some(2 | 3)));
+        mailbox.put(0, 3).unwrap();
+        let taken = taker.join().unwrap();
+        assert!(taken == item(0, 2) || taken == item(0, 3), "{taken:?}");
+    }
+
+    #[test]
+    fn an_item_is_not_held_back_while_another_place_waits() {
+        let mailbox = Mailbox::new(2);
+        mailbox.put(0, 1).unwrap();
+        mailbox.put(1, 2).unwrap();
+        assert_eq!(take_patiently(&mailbox), item(0, 1));
+        mailbox.order("an order").unwrap();
+        assert_eq!(take_patiently(&mailbox), Taken::Order("an order"));
     }
 
     #[test]
     fn an_item_held_back_is_taken_when_none_comes() {
-        let mailbox = Mailbox::default();
-        mailbox.put(1).unwrap();
-        assert_eq!(mailbox.take(|| Duration::from_millis(5)), Some(1));
+        let mailbox = Mailbox::new(1);
+        mailbox.put(0, 1).unwrap();
+        assert_eq!(mailbox.take(|_| true, None, |_| Duration::from_millis(5)), item(0, 1));
     }
 
     #[test]
     fn a_stop_ends_the_holding_back() {
-        let mailbox = Arc::new(Mailbox::default());
-        mailbox.put(1).unwrap();
+        let mailbox = Arc::new(Mailbox::<_, &str>::new(1));
+        mailbox.put(0, 1).unwrap();
         let taker = thread::spawn({
             let mailbox = mailbox.clone();
-            move || mailbox.take(an_hour)
+            move || take_patiently(&mailbox)
         });
         thread::sleep(Duration::from_millis(20));
-        assert_eq!(mailbox.stop(), Some(1));
-        assert_eq!(taker.join().unwrap(), None);
+        assert_eq!(mailbox.stop(), [(0, 1)]);
+        assert_eq!(taker.join().unwrap(), Taken::Stopped);
     }
 }

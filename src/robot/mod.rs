@@ -1,8 +1,9 @@
 //! The node's mind without ROS: newest-wins mailbox, frame admission, accounting, the loop.
 //!
 //! ```text
-//! Intake::offer (any thread, never blocks) -> mailbox (one place, newest wins)
-//!   -> run (its own thread): Incoming::frame -> admission -> Pipeline -> Sink::publish
+//! Intake::offer (any thread, never blocks) -> mailbox (one place for each camera, newest wins)
+//! Intake::order (any thread)               -> mailbox (a queue, before frames)
+//!   -> run (its own thread): Incoming::frame -> admission -> Pipeline -> Sink::publish; orders between frames
 //! Health: what both sides count; Health::snapshot for status, Summary at the end
 //! ```
 //!
@@ -10,6 +11,8 @@
 //!
 //! Every frame offered has exactly one end: processed, dropped for a reason, or rejected for a reason.
 
+#[cfg(feature = "onnx")]
+pub mod accelerator;
 mod accounting;
 mod admission;
 mod cadence;
@@ -19,6 +22,7 @@ mod intake;
 pub mod lifecycle;
 mod log_limit;
 mod mailbox;
+mod orders;
 #[cfg(feature = "onnx")]
 mod run;
 mod silence;
@@ -27,9 +31,12 @@ mod statistics;
 
 pub use accounting::{Counts, DropReason};
 pub use admission::{Admission, AdmissionSettings, Admitted, FrameTimes, Verdict};
-pub use health::{FAILURES_UNTIL_BROKEN, Health, HealthSnapshot, StageMedians, Summary};
+pub use health::{FAILURES_UNTIL_BROKEN, Health, HealthSnapshot, Summary};
 pub use intake::{Incoming, Intake};
-pub use mailbox::Mailbox;
+pub use mailbox::{Mailbox, Taken};
+#[cfg(feature = "onnx")]
+pub use orders::Swap;
+pub use orders::{Detect, DetectError, Order};
 #[cfg(feature = "onnx")]
 pub use run::run;
 pub use silence::{InputFacts, PublisherFacts, SilenceLevel, SilenceReport, SilenceWatch};

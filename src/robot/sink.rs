@@ -29,8 +29,14 @@ pub struct PublishError {
 
 /// Takes the result of every processed frame.
 pub trait Sink {
+    /// What somebody gets who asked to look once.
+    type Answer: Send + 'static;
+
     /// Takes other settings, from the next frame on.
     fn apply(&mut self, settings: &NodeSettings);
+
+    /// From the next frame on another model works: "<name>:<12 hex digits of its sha256>".
+    fn model_changed(&mut self, model_id: &str);
 
     /// Work on the frame of this stamp begins: what else belongs to it can be gathered meanwhile.
     fn begin(&mut self, _stamp: Stamp) {}
@@ -47,4 +53,7 @@ pub trait Sink {
     /// What could not be published; the frame then counts as dropped, and the loop goes on.
     fn publish(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts)
     -> Result<(), PublishError>;
+
+    /// The same result as an answer to whoever asked for it.
+    fn answer(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts) -> Self::Answer;
 }

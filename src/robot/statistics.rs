@@ -45,10 +45,6 @@ impl Window {
         sorted.sort_unstable_by(f32::total_cmp);
         Percentiles { p50: nearest_rank(&sorted, 50), p99: nearest_rank(&sorted, 99) }
     }
-
-    pub fn median(&self) -> Option<f32> {
-        self.percentiles().p50
-    }
 }
 
 /// The least value that at least `percent` % of the values do not exceed.

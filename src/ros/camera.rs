@@ -19,13 +19,16 @@ use super::{
 };
 use crate::{
     config::{NodeSettings, Reliability, RosArgs},
-    robot::{Health, InputFacts, Intake, depth::DepthInbox},
+    robot::{Health, InputFacts, Intake, Sink, depth::DepthInbox},
 };
 
 /// The camera's topics, before remapping.
 const IMAGE: &str = "image";
 const CAMERA_INFO: &str = "camera_info";
 const DEPTH: &str = "depth/image";
+
+/// Where the node's frames and orders come in.
+pub type RosIntake = Intake<CameraMessage, <RosSink as Sink>::Answer>;
 
 /// Lives as long as the node; its inputs are closed until [`Self::open`].
 pub struct Camera {
@@ -86,8 +89,8 @@ impl Camera {
     ///
     /// # Errors
     /// rcl refuses a name or has no resources left.
-    pub async fn open(&self, spin: &Spin) -> Result<Arc<Intake<CameraMessage>>, NodeError> {
-        let intake = Arc::new(Intake::new(self.health.clone()));
+    pub async fn open(&self, spin: &Spin) -> Result<Arc<RosIntake>, NodeError> {
+        let intake = Arc::new(Intake::new([self.health.clone()]));
         let (images, calibrations, topic) = (self.images.clone(), self.calibrations.clone(), self.topic.clone());
         let (latest, offered) = (self.latest.clone(), intake.clone());
         // A calibration from before is of a camera that may have been changed meanwhile.
@@ -107,7 +110,7 @@ impl Camera {
                 works,
                 |node, name| node.subscribe_raw(name, topic.message_type, qos::input(topic.reliability)),
                 move |bytes| {
-                    offered.offer(CameraMessage { transport: topic.transport, bytes, received: Instant::now() });
+                    offered.offer(0, CameraMessage { transport: topic.transport, bytes, received: Instant::now() });
                 },
             )?;
             calibrations.open(

@@ -2,9 +2,10 @@
 
 use r2r::sensor_msgs::msg::CameraInfo;
 
-use super::{image_message::Header, regions};
+use super::regions;
 use crate::{
     contract::Size,
+    message::image::Header,
     perceive::depth::{Calibration, RegionOfInterest},
     robot::depth::NewestCalibration,
 };

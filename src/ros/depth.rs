@@ -10,11 +10,9 @@ use r2r::{
     visualization_msgs::msg::{Marker, MarkerArray},
 };
 
-use super::{
-    image_message::{self, Header, Transport},
-    publish, regions,
-};
+use super::{publish, regions};
 use crate::{
+    message::image::{self, Header, Transport},
     perceive::{
         Frame, FrameError,
         depth::{MetricGrasp, Rectification},
@@ -47,7 +45,7 @@ pub struct DepthMessage {
 
 impl Incoming for DepthMessage {
     fn frame(&self) -> Result<Frame<'_>, FrameError> {
-        image_message::frame(Transport::Raw, &self.bytes)
+        image::frame(Transport::Raw, &self.bytes)
     }
 
     fn received(&self) -> Instant {
@@ -68,7 +66,7 @@ pub struct Source {
 /// count; the first such one is warned about.
 pub fn receiver(inbox: Arc<DepthInbox<DepthMessage>>) -> impl FnMut(Vec<u8>) + Send + 'static {
     let mut warned = false;
-    move |bytes| match image_message::header(&bytes).map(|header| header.stamp) {
+    move |bytes| match image::header(&bytes).map(|header| header.stamp) {
         Ok(stamp) => inbox.offer(stamp, DepthMessage { bytes, received: Instant::now() }),
         Err(error) => {
             if !std::mem::replace(&mut warned, true) {

@@ -5,9 +5,9 @@ use std::{
     time::Instant,
 };
 
-use super::image_message::{self, Transport};
 use crate::{
     config::{ImageTransport, NodeSettings, Reliability, RosArgs},
+    message::image::{self, Transport},
     perceive::{Frame, FrameError, depth::Rectification},
     robot::Incoming,
 };
@@ -30,10 +30,10 @@ impl Incoming for CameraMessage {
     fn frame(&self) -> Result<Frame<'_>, FrameError> {
         // One camera, one habit: a single warning says it.
         static WARNED: AtomicBool = AtomicBool::new(false);
-        if image_message::frame_id_is_cut(&self.bytes) && !WARNED.swap(true, Ordering::Relaxed) {
+        if image::frame_id_is_cut(&self.bytes) && !WARNED.swap(true, Ordering::Relaxed) {
             tracing::warn!("images have a frame_id that is not UTF-8, holds a NUL or is too long; it is cut there");
         }
-        image_message::frame(self.transport, &self.bytes)
+        image::frame(self.transport, &self.bytes)
     }
 
     fn received(&self) -> Instant {

@@ -16,12 +16,8 @@ use tracing::{
 };
 use tracing_subscriber::{EnvFilter, Layer, layer::Context, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::{
-    NodeError,
-    clock::RosClock,
-    regions,
-    text::{MAX_LOG_BYTES, clean_prefix},
-};
+use super::{NodeError, clock::RosClock, regions};
+use crate::message::text::{MAX_LOG_BYTES, clean_prefix};
 
 /// What is formatted at all, unless RUST_LOG says otherwise. rcl decides by `--log-level` what is shown of it.
 const DEFAULT_FILTER: &str = "warn,looptrans_ros=debug,affordance_node=debug";

@@ -17,9 +17,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     NodeError,
-    camera::Camera,
+    camera::{Camera, RosIntake},
     clock::RosClock,
-    input::CameraMessage,
     load,
     publish::{self, RosSink},
     qos,
@@ -31,7 +30,7 @@ use crate::{
     contract::ModelContract,
     perceive::{infer::ProviderInUse, pipeline::Pipeline},
     robot::{
-        self, Intake, Summary,
+        self, Order, Summary,
         lifecycle::{Outcome, State},
     },
 };
@@ -108,13 +107,13 @@ enum Stage {
 
 /// Everything that cleanup frees.
 struct Loaded {
-    pipeline: Pipeline,
+    pipeline: Box<Pipeline>,
     sink: RosSink,
     labels: Labels,
 }
 
 struct Running {
-    intake: Arc<Intake<CameraMessage>>,
+    intake: Arc<RosIntake>,
     /// What the perception thread was given, when it has ended.
     ended: oneshot::Receiver<Box<Loaded>>,
     labels: Labels,
@@ -194,12 +193,16 @@ impl Holding {
         }
     }
 
-    /// Publishes the labels again, after a change of the threshold in them.
-    pub fn publish_labels(&self) {
+    /// Has the loop take the settings also while no frame comes, and publishes the labels again with the threshold in them.
+    pub fn settings_changed(&self) {
         match &self.stage {
             Stage::Empty => {}
             Stage::Loaded(loaded) => loaded.labels.publish(&self.place),
-            Stage::Running(running) => running.labels.publish(&self.place),
+            Stage::Running(running) => {
+                // Refused only while the loop ends.
+                drop(running.intake.order(Order::Settings));
+                running.labels.publish(&self.place);
+            }
         }
     }
 
@@ -228,7 +231,7 @@ impl Holding {
         let (sink, publisher) = place.create_topics(settings, facts.id.clone()).await?;
         let labels = Labels { publisher, facts: facts.clone() };
         labels.publish(&place);
-        let loaded = Loaded { pipeline, sink, labels };
+        let loaded = Loaded { pipeline: Box::new(pipeline), sink, labels };
         place.models.set(Some(facts));
         self.stage = Stage::Loaded(Box::new(loaded));
         Ok(())
@@ -250,7 +253,7 @@ impl Holding {
             let (intake, clock, settings) = (intake.clone(), place.clock.clone(), place.settings.clone());
             on_thread("perception", move || {
                 let Loaded { pipeline, sink, .. } = &mut *loaded;
-                robot::run(&intake, pipeline, sink, settings, &|| clock.now_nanos());
+                robot::run(&intake, pipeline, std::slice::from_mut(sink), settings, &|| clock.now_nanos());
                 loaded
             })
             .map_err(lost)?

@@ -158,7 +158,7 @@ impl Running {
         let settings = self.settings.borrow_and_update().clone();
         self.reporter.set_input_timeout(settings.input_timeout);
         if let Work::Idle(holding) = &self.work {
-            holding.publish_labels();
+            holding.settings_changed();
         }
     }
 

@@ -17,17 +17,10 @@ use r2r::{
 };
 use tokio::sync::watch;
 
-use super::{
-    NodeError,
-    clock::RosClock,
-    lifecycle::respond_to,
-    managed::Models,
-    publish, regions,
-    spin::Works,
-    text::{MAX_LOG_BYTES, clean_prefix},
-};
+use super::{NodeError, clock::RosClock, lifecycle::respond_to, managed::Models, publish, regions, spin::Works};
 use crate::{
     config::{Change, Changed, Kind, NodeSettings, ParameterSet, ParameterValue, Range, find},
+    message::text::{MAX_LOG_BYTES, clean_prefix},
     perceive::pipeline::PipelineSettings,
 };
 

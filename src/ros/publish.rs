@@ -8,16 +8,18 @@ use r2r::{
 };
 
 use super::{
-    bulk::{self, HeatmapsHead, Picture},
     camera_info,
     depth::{self, DepthMessage},
-    image_message::Header,
     qos, regions,
     spin::Works,
 };
 use crate::{
     config::NodeSettings,
     contract::Size,
+    message::{
+        bulk::{self, HeatmapsHead, Picture},
+        image::Header,
+    },
     perceive::{
         Frame, Stamp,
         pipeline::{Perception, Wanted},
@@ -192,11 +194,17 @@ impl RosSink {
 }
 
 impl Sink for RosSink {
+    type Answer = GraspRegionArray;
+
     fn apply(&mut self, settings: &NodeSettings) {
         self.jpeg_quality = settings.overlay_jpeg_quality;
         if let Some(depth) = &mut self.depth {
             depth.stage.apply(DepthStageSettings::from(settings));
         }
+    }
+
+    fn model_changed(&mut self, model_id: &str) {
+        model_id.clone_into(&mut self.model_id);
     }
 
     fn begin(&mut self, stamp: Stamp) {
@@ -255,6 +263,10 @@ impl Sink for RosSink {
             Some(overlay) => self.publish_overlay(header, overlay),
             None => Ok(()),
         }
+    }
+
+    fn answer(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts) -> GraspRegionArray {
+        regions::message(frame, perception, &self.measured, facts, &self.model_id)
     }
 }
 

@@ -7,11 +7,11 @@ use r2r::{
     std_msgs,
 };
 
-use super::{
-    image_message::Header,
-    text::{MAX_FRAME_ID_BYTES, clean_prefix},
-};
 use crate::{
+    message::{
+        image::Header,
+        text::{MAX_FRAME_ID_BYTES, clean_prefix},
+    },
     perceive::{
         Frame, Stamp,
         depth::{DepthState, MetricGrasp, RegionDepth},

@@ -4,19 +4,21 @@ use std::time::{Duration, Instant};
 
 use r2r::{
     Publisher,
-    looptrans_ros::msg::{LabelInfo, NodeStatus},
+    looptrans_ros::msg::{CameraStatus, LabelInfo, NodeStatus},
     std_msgs,
 };
 
 use super::{
     NodeError,
-    image_message::Header,
     managed::{ModelFacts, Workplace},
     publish, qos, regions,
     spin::Works,
-    text::{MAX_LOG_BYTES, clean_prefix},
 };
 use crate::{
+    message::{
+        image::Header,
+        text::{MAX_LOG_BYTES, clean_prefix},
+    },
     perceive::Stamp,
     robot::{FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch, lifecycle::State},
 };
@@ -118,11 +120,38 @@ impl Reporter {
             fps_out: health.fps_out,
             age_p50: health.age_seconds.p50.unwrap_or(f32::NAN),
             age_p99: health.age_seconds.p99.unwrap_or(f32::NAN),
+            stages: health.stages_millis.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            stage_p50: health.stages_millis.iter().map(|(_, times)| seconds(times.p50)).collect(),
+            stage_p99: health.stages_millis.iter().map(|(_, times)| seconds(times.p99)).collect(),
             // A frame at work has not ended: it counts as arrived once it has.
             frames_in: counts.frames_in - counts.waiting,
             processed: counts.processed,
             dropped: counts.dropped,
             rejected: counts.rejected,
+            cameras: vec![self.camera(moment)],
+        }
+    }
+
+    fn camera(&self, moment: &Moment<'_>) -> CameraStatus {
+        let Moment { health, facts, .. } = moment;
+        let counts = &health.counts;
+        let losses = || counts.dropped_by.iter().chain(&counts.rejected_by);
+        CameraStatus {
+            name: String::new(),
+            image_topic: facts.topic.clone(),
+            fps_in: health.fps_in,
+            fps_out: health.fps_out,
+            age_p50: health.age_seconds.p50.unwrap_or(f32::NAN),
+            age_p99: health.age_seconds.p99.unwrap_or(f32::NAN),
+            latency_p50: seconds(health.latency_millis.p50),
+            latency_p99: seconds(health.latency_millis.p99),
+            frames_in: counts.frames_in - counts.waiting,
+            processed: counts.processed,
+            dropped: counts.dropped,
+            rejected: counts.rejected,
+            loss_reasons: losses().map(|(reason, _)| (*reason).to_owned()).collect(),
+            loss_counts: losses().map(|(_, count)| *count).collect(),
+            silence: self.silence.reason(health, facts).unwrap_or_default(),
         }
     }
 
@@ -152,6 +181,10 @@ pub fn labels(now: Stamp, model: &ModelFacts, threshold: Option<f32>) -> LabelIn
         affordances: model.contract.actions.clone(),
         threshold: threshold.unwrap_or(model.contract.heat_threshold),
     }
+}
+
+fn seconds(millis: Option<f32>) -> f32 {
+    millis.map_or(f32::NAN, |millis| millis * 1e-3)
 }
 
 /// The latched topics belong to no frame.

@@ -1,11 +1,14 @@
 //! A session with its buffers, on the hardware that was asked for or stands in for it.
 
+use std::path::Path;
+
 use ort::{environment::Environment, session::Session};
 
 use super::{
     InferError, InferSettings, ProviderChoice, ProviderInUse,
     buffers::Buffers,
-    engine_cache, options,
+    engine_cache::{self, Engines, Place},
+    failure,
     profile::Profile,
     provider, runtime,
     session::{self, Opening},
@@ -39,29 +42,64 @@ impl Loaded {
         let environment = runtime::environment(settings.library.as_deref())?;
         let candidates = provider::candidates(settings, provider::is_built_in);
         let (mut loaded, provider) = provider::first_that_works(settings, &candidates, |choice| {
-            let load =
-                |engines: Option<&str>| Self::load_on(choice, engines, (bundle, settings, &environment), pictures);
-            if choice == ProviderChoice::TensorRt {
-                with_engines(bundle, settings, |path| load(Some(path)))
-            } else {
-                load(None)
-            }
+            Self::load_with(choice, Engines::Build, (bundle, settings, &environment), pictures)
         })?;
         let graph = loaded.provider.graph.take();
         loaded.provider = ProviderInUse { graph, ..provider };
-        let ProviderInUse { requested, used, graph, .. } = &loaded.provider;
-        let nodes = graph.as_ref().map_or_else(|| "graph nodes not counted".to_owned(), ToString::to_string);
-        tracing::info!("execution provider: {} (asked for: {}): {nodes}", used.name(), requested.name());
+        loaded.tell();
         Ok(loaded)
     }
 
-    fn load_on(
+    /// [`Self::load`] on this provider and no other.
+    pub fn load_on(
+        bundle: &Bundle,
+        settings: &InferSettings,
+        choice: ProviderChoice,
+        engines: Engines,
+    ) -> Result<Self, InferError> {
+        onnx::check(&bundle.onnx, &bundle.contract, &bundle.folder.join(MODEL_FILE))?;
+        let environment = runtime::environment(settings.library.as_deref())?;
+        let loaded = Self::load_with(choice, engines, (bundle, settings, &environment), 1)?;
+        loaded.tell();
+        Ok(loaded)
+    }
+
+    fn tell(&self) {
+        let ProviderInUse { requested, used, graph, .. } = &self.provider;
+        let nodes = graph.as_ref().map_or_else(|| "graph nodes not counted".to_owned(), ToString::to_string);
+        tracing::info!("execution provider: {} (asked for: {}): {nodes}", used.name(), requested.name());
+    }
+
+    fn load_with(
+        choice: ProviderChoice,
+        engines: Engines,
+        (bundle, settings, environment): (&Bundle, &InferSettings, &Environment),
+        pictures: usize,
+    ) -> Result<Self, InferError> {
+        let load = |folder: Option<&str>| Self::open(choice, folder, (bundle, settings, environment), pictures);
+        if choice == ProviderChoice::TensorRt {
+            // A library without TensorRT says so itself, and at once.
+            let engines = if provider::is_built_in(choice) { engines } else { Engines::Build };
+            Place::of(bundle, settings)?.with_engines(engines, |folder| match folder.map(Path::to_str) {
+                Some(None) => Err(InferError::Setting {
+                    setting: engine_cache::SETTING,
+                    expected: "a path in Unicode, as ONNX Runtime asks for".to_owned(),
+                    found: folder.unwrap_or(Path::new("")).display().to_string(),
+                }),
+                folder => load(folder.flatten()),
+            })
+        } else {
+            load(None)
+        }
+    }
+
+    fn open(
         choice: ProviderChoice,
         engines: Option<&str>,
         (bundle, settings, environment): (&Bundle, &InferSettings, &Environment),
         pictures: usize,
     ) -> Result<Self, InferError> {
-        let failed = |error: ort::Error| InferError::Runtime { step: "load", cause: error.to_string() };
+        let failed = |error: ort::Error| runtime::failed("load", &error);
         let profile = Profile::new();
         let prefix = profile.as_ref().map(Profile::prefix);
         let profile_prefix = prefix.as_deref();
@@ -81,7 +119,11 @@ impl Loaded {
         let plain = vec![WARM_UP_GREY; self.input_bytes];
         for _ in 0..WARM_UP_RUNS {
             let answer = self.run(&plain);
-            answer.map_err(|error| InferError::Runtime { step: "first run", cause: error.to_string() })?;
+            answer.map_err(|error| InferError::Runtime {
+                step: "first run",
+                kind: error.kind(),
+                cause: error.to_string(),
+            })?;
             if let Some(profile) = profile.take() {
                 self.provider.graph = profile.finish(&mut self.session);
             }
@@ -99,7 +141,7 @@ impl Loaded {
             return Err(FrameError::Inference(format!("input: expected {expected} bytes, found {found}")));
         }
         let answer = self.buffers.run(&mut self.session, pixels);
-        let (maps, presence) = answer.map_err(|error| FrameError::Inference(error.to_string()))?;
+        let (maps, presence) = answer.map_err(|error| failure::of_run(&error))?;
         for (name, values) in [(OUTPUT_HEATMAP, maps), (OUTPUT_PRESENCE, presence)] {
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 return Err(FrameError::Inference(format!("{name} holds {value}")));
@@ -112,24 +154,4 @@ impl Loaded {
 /// Bytes of one picture.
 fn input_bytes(contract: &ModelContract) -> usize {
     3 * contract.input.height as usize * contract.input.width as usize
-}
-
-/// Loads on TensorRT with the engines kept for this model, these settings and this machine.
-fn with_engines<T>(
-    bundle: &Bundle,
-    settings: &InferSettings,
-    mut load: impl FnMut(&str) -> Result<T, InferError>,
-) -> Result<T, InferError> {
-    let variable = |name: &str| std::env::var_os(name).map(std::path::PathBuf::from);
-    let root = engine_cache::root(settings.gpu.cache_dir.as_deref(), variable)?;
-    let versions = engine_cache::versions(ort::info(), runtime::library().as_deref());
-    let key = engine_cache::key(&bundle.contract.sha256, &options::tensorrt_build(settings), &versions);
-    engine_cache::with_engines((&root, &key), &bundle.folder, |folder| match folder.to_str() {
-        Some(folder) => load(folder),
-        None => Err(InferError::Setting {
-            setting: engine_cache::SETTING,
-            expected: "a path in Unicode, as ONNX Runtime asks for".to_owned(),
-            found: folder.display().to_string(),
-        }),
-    })
 }

@@ -11,6 +11,7 @@
 mod buffers;
 #[cfg(feature = "onnx")]
 mod engine_cache;
+mod failure;
 #[cfg(feature = "onnx")]
 mod loaded;
 #[cfg(feature = "onnx")]
@@ -34,7 +35,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 pub use crate::config::ProviderChoice;
 use crate::contract::{BundleError, Size};
 #[cfg(feature = "onnx")]
+pub use engine_cache::Engines;
+pub use failure::FailureKind;
+#[cfg(feature = "onnx")]
 pub use model::{BatchModel, Model};
+#[cfg(feature = "onnx")]
+pub use provider::Prospects;
 pub use settings::{GpuSettings, InferSettings};
 
 /// The environment variable that names ONNX Runtime's library file, as the `ort` crate and our scripts use it.
@@ -148,11 +154,23 @@ pub enum InferError {
         found: String,
     },
     /// ONNX Runtime refused the model or failed to run it.
-    #[error("ONNX Runtime: {step}: {cause}")]
+    #[error("ONNX Runtime: {step}: {}{cause}", .kind.before_cause())]
     Runtime {
         /// What was being done.
         step: &'static str,
+        /// What its words tell of.
+        kind: FailureKind,
         /// Its own words.
         cause: String,
     },
+}
+
+impl InferError {
+    /// What the failure is about.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Runtime { kind, .. } => *kind,
+            _ => FailureKind::Other,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! A loaded model.
 
-use super::{ClassMaps, InferError, InferSettings, ProviderInUse, loaded::Loaded};
+use super::{ClassMaps, Engines, InferError, InferSettings, ProviderChoice, ProviderInUse, loaded::Loaded};
 use crate::{
     contract::{Bundle, ModelContract, OUTPUT_PRESENCE},
     perceive::FrameError,
@@ -12,7 +12,9 @@ const PRESENCE_SLACK: f32 = 1e-4;
 /// A model ready to run: one picture at a time, on one thread at a time (it may move between threads).
 #[derive(Debug)]
 pub struct Model {
-    loaded: Loaded,
+    /// None once it was released.
+    loaded: Option<Loaded>,
+    provider: ProviderInUse,
     contract: ModelContract,
     maps: Vec<f32>,
     presence: Vec<f32>,
@@ -25,8 +27,30 @@ impl Model {
     /// ONNX Runtime's library can't be used; the graph is not what the contract says; the hardware can't be had and
     /// nothing may stand in for it; or the first run fails or gives NaN.
     pub fn load(bundle: &Bundle, settings: &InferSettings) -> Result<Self, InferError> {
-        let loaded = Loaded::load(bundle, settings, 1)?;
-        Ok(Self { loaded, contract: bundle.contract.clone(), maps: Vec::new(), presence: Vec::new() })
+        Ok(Self::new(Loaded::load(bundle, settings, 1)?, bundle))
+    }
+
+    /// [`Self::load`] on this provider and no other. `engines`: may TensorRT's be built now, which takes minutes?
+    ///
+    /// # Errors
+    /// As [`Self::load`], but for standing in.
+    pub fn load_on(
+        bundle: &Bundle,
+        settings: &InferSettings,
+        provider: ProviderChoice,
+        engines: Engines,
+    ) -> Result<Self, InferError> {
+        Ok(Self::new(Loaded::load_on(bundle, settings, provider, engines)?, bundle))
+    }
+
+    fn new(loaded: Loaded, bundle: &Bundle) -> Self {
+        let (provider, contract) = (loaded.provider.clone(), bundle.contract.clone());
+        Self { loaded: Some(loaded), provider, contract, maps: Vec::new(), presence: Vec::new() }
+    }
+
+    /// Frees what the model holds of the hardware, memory above all. It can't be run any more.
+    pub fn release(&mut self) {
+        self.loaded = None;
     }
 
     /// Runs one picture: u8 [H, W, 3] RGB at the contract's input size, tight rows.
@@ -35,7 +59,8 @@ impl Model {
     /// The picture has another size; ONNX Runtime fails; or its answer is not finite, or a presence outside [0, 1].
     pub fn run(&mut self, pixels: &[u8]) -> Result<ClassMaps<'_>, FrameError> {
         let Self { loaded, maps, presence, .. } = self;
-        let answer = loaded.run(pixels)?;
+        let released = || FrameError::Inference("the model was released, to be loaded anew".to_owned());
+        let answer = loaded.as_mut().ok_or_else(released)?.run(pixels)?;
         // The answer is some kilobytes; the last good one stays until the next.
         for (kept, values) in [(&mut *maps, answer.0), (&mut *presence, answer.1)] {
             kept.clear();
@@ -62,7 +87,7 @@ impl Model {
 
     /// The hardware in use.
     pub fn provider(&self) -> &ProviderInUse {
-        &self.loaded.provider
+        &self.provider
     }
 }
 

@@ -9,7 +9,7 @@ use ort::{
 };
 use prost::Message;
 
-use super::{InferError, InferSettings, runtime};
+use super::{FailureKind, InferError, InferSettings, failure, runtime};
 use crate::{
     contract::{INPUT_IMAGE, Size},
     onnx::{
@@ -18,6 +18,8 @@ use crate::{
     },
     perceive::FrameError,
 };
+
+const OPEN: &str = "open for probing";
 
 /// A graph opened for looking inside.
 #[derive(Debug)]
@@ -55,8 +57,7 @@ impl Probe {
                 .with_intra_op_spinning(false)?
                 .commit_from_memory(&with_outputs(onnx, inside))
         };
-        let session =
-            open().map_err(|error| InferError::Runtime { step: "open for probing", cause: error.to_string() })?;
+        let session = open().map_err(|error| runtime::failed(OPEN, &error))?;
         let input = input_size(&session)?;
         let outputs = session.outputs().iter().map(|outlet| outlet.name().to_owned()).collect();
         if let Some(other) =
@@ -77,7 +78,7 @@ impl Probe {
     /// # Errors
     /// The picture has another size, or ONNX Runtime fails.
     pub fn run(&mut self, pixels: &[u8]) -> Result<BTreeMap<String, Tensor>, FrameError> {
-        let failed = |error: ort::Error| FrameError::Inference(error.to_string());
+        let failed = |error: ort::Error| failure::of_run(&error);
         let (height, width) = (self.input.height as usize, self.input.width as usize);
         if pixels.len() != 3 * height * width {
             let (expected, found) = (3 * height * width, pixels.len());
@@ -129,5 +130,5 @@ fn is_tensor(dtype: &ValueType, element: TensorElementType) -> bool {
 }
 
 fn other_signature(expected: &str, found: String) -> InferError {
-    InferError::Runtime { step: "open for probing", cause: format!("expected {expected}, found {found}") }
+    InferError::Runtime { step: OPEN, kind: FailureKind::Other, cause: format!("expected {expected}, found {found}") }
 }

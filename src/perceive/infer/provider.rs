@@ -4,8 +4,11 @@ use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProvider,
 
 use super::{
     InferError, InferSettings, ProviderChoice, ProviderInUse,
+    engine_cache::Place,
     options::{self, Options},
+    runtime,
 };
+use crate::contract::Bundle;
 
 /// The providers `auto` tries, fastest first. The CPU is always there.
 const AUTO: [ProviderChoice; 4] =
@@ -31,6 +34,36 @@ pub(super) fn candidates(
         ProviderChoice::Cpu => vec![ProviderChoice::Cpu],
         named if settings.allow_fallback => vec![named, ProviderChoice::Cpu],
         named => vec![named],
+    }
+}
+
+/// What could be tried for a model, as far as that is known without trying.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prospects {
+    /// The providers to try, fastest first; the CPU only where it may serve.
+    pub candidates: Vec<ProviderChoice>,
+    /// Was the library built with TensorRT, and with CUDA?
+    pub has_tensorrt: bool,
+    /// See [`Self::has_tensorrt`].
+    pub has_cuda: bool,
+    /// Are there engines of TensorRT for this model, these settings and this machine?
+    pub has_engines: bool,
+}
+
+impl Prospects {
+    /// Looks at the library and at the cache of engines; loads no model.
+    ///
+    /// # Errors
+    /// ONNX Runtime's library can't be used.
+    pub fn of(bundle: &Bundle, settings: &InferSettings) -> Result<Self, InferError> {
+        runtime::environment(settings.library.as_deref())?;
+        let has_tensorrt = is_built_in(ProviderChoice::TensorRt);
+        Ok(Self {
+            candidates: candidates(settings, is_built_in),
+            has_tensorrt,
+            has_cuda: is_built_in(ProviderChoice::Cuda),
+            has_engines: has_tensorrt && Place::of(bundle, settings).is_ok_and(|place| place.has_engines()),
+        })
     }
 }
 
@@ -105,6 +138,7 @@ pub(super) fn first_that_works<T>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::FailureKind;
     use ProviderChoice::{Auto, Cpu, Cuda, OpenVino, TensorRt};
 
     use super::*;
@@ -114,7 +148,11 @@ mod tests {
     }
 
     fn broken(choice: ProviderChoice) -> Result<ProviderChoice, InferError> {
-        if choice == Cpu { Ok(choice) } else { Err(InferError::Runtime { step: "test", cause: "no driver".into() }) }
+        if choice == Cpu {
+            Ok(choice)
+        } else {
+            Err(InferError::Runtime { step: "test", kind: FailureKind::Other, cause: "no driver".into() })
+        }
     }
 
     #[test]

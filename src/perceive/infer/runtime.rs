@@ -7,7 +7,7 @@ use std::{
 
 use ort::{LoadDynamicError, environment::Environment, logging::LogLevel};
 
-use super::{InferError, LIBRARY_VARIABLE};
+use super::{InferError, LIBRARY_VARIABLE, failure};
 
 /// The library's usual name, which the loader searches for along its own path.
 const LIBRARY_NAME: &str = "libonnxruntime.so";
@@ -31,16 +31,18 @@ pub(super) fn environment(setting: Option<&Path>) -> Result<Environment, InferEr
         };
     }
     let builder = ort::init_from(&path).map_err(|error| refuse(&path, explain(&error)))?;
-    let environment = builder
-        .with_name("looptrans")
-        .with_telemetry(false)
-        .build()
-        .map_err(|error| InferError::Runtime { step: "environment", cause: error.to_string() })?;
+    let environment =
+        builder.with_name("looptrans").with_telemetry(false).build().map_err(|error| failed("environment", &error))?;
     // ort asks for every message and leaves the choice to the log's filter; formatting them costs time in every run.
     environment.set_log_level(LogLevel::Warning);
     tracing::info!("ONNX Runtime: {} ({})", path.display(), ort::info());
     *loaded = Some((path, environment.clone()));
     Ok(environment)
+}
+
+/// An error of ONNX Runtime in the course of `step`.
+pub(super) fn failed(step: &'static str, error: &ort::Error) -> InferError {
+    InferError::Runtime { step, kind: failure::kind(error), cause: error.to_string() }
 }
 
 /// The library in use, where its folder is known.

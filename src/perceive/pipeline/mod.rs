@@ -70,6 +70,18 @@ pub struct Wanted {
     pub overlay: bool,
 }
 
+impl Wanted {
+    /// What either wants.
+    #[must_use]
+    pub fn and(self, also: Self) -> Self {
+        Self {
+            heatmap: self.heatmap || also.heatmap,
+            heatmaps: self.heatmaps || also.heatmaps,
+            overlay: self.overlay || also.overlay,
+        }
+    }
+}
+
 /// What was seen in one frame. Owned by the pipeline, which reuses its buffers from frame to frame.
 #[derive(Debug, Default)]
 pub struct Perception {

@@ -132,6 +132,24 @@ impl Pipeline {
         Ok(perception)
     }
 
+    /// The model's own answer to a picture of its input's size, u8 [H, W, 3] RGB with tight rows.
+    ///
+    /// # Errors
+    /// The picture has another size, or the model has no usable answer.
+    pub fn answer_to(&mut self, pixels: &[u8]) -> Result<ClassMaps<'_>, FrameError> {
+        self.model.run(pixels)
+    }
+
+    /// Frees what the model holds of the hardware. Every frame is rejected from then on.
+    pub fn release(&mut self) {
+        self.model.release();
+    }
+
+    /// What was seen in the last frame.
+    pub fn perception(&self) -> &Perception {
+        &self.perception
+    }
+
     /// The model's own answer for the last frame, before any normalisation.
     pub fn class_maps(&self) -> ClassMaps<'_> {
         self.model.answer()

@@ -4,7 +4,7 @@
 
 use super::{
     cdr::{CdrError, Writer},
-    image_message::Header,
+    image::Header,
 };
 use crate::{
     contract::Size,
@@ -114,8 +114,8 @@ fn put_image(writer: &mut Writer<'_>, header: Header<'_>, picture: Picture<'_>) 
 mod tests {
     use super::*;
     use crate::{
+        message::image::{Transport, frame},
         perceive::{Pixels, Stamp},
-        ros::image_message::{self, Transport},
     };
 
     const HEADER: Header<'static> = Header { stamp: Stamp { sec: 12, nanosec: 34 }, frame_id: "camera" };
@@ -125,7 +125,7 @@ mod tests {
         let image = image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([x as u8, y as u8, 200]));
         let mut buffer = Vec::new();
         write_image(&mut buffer, HEADER, Picture::from(&image)).unwrap();
-        let frame = image_message::frame(Transport::Raw, &buffer).unwrap();
+        let frame = frame(Transport::Raw, &buffer).unwrap();
         assert_eq!(Header::from(&frame), HEADER);
         let Pixels::Raw { width, height, encoding, is_bigendian, stride_bytes, data } = frame.pixels else {
             panic!("expected a raw picture");
@@ -138,7 +138,7 @@ mod tests {
     fn a_compressed_image_reads_back() {
         let mut buffer = Vec::new();
         write_compressed(&mut buffer, HEADER, "rgb8; jpeg compressed bgr8", b"\xff\xd8").unwrap();
-        let frame = image_message::frame(Transport::Compressed, &buffer).unwrap();
+        let frame = frame(Transport::Compressed, &buffer).unwrap();
         let Pixels::Compressed { format, data } = frame.pixels else { panic!("expected a compressed picture") };
         assert_eq!((format, data), ("rgb8; jpeg compressed bgr8", &b"\xff\xd8"[..]));
     }

@@ -102,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ros::cdr::Writer;
+    use crate::message::cdr::Writer;
 
     fn image_message() -> Vec<u8> {
         let mut buffer = Vec::new();

@@ -1,0 +1,258 @@
+//! What kind of failure ONNX Runtime's words tell of: what to do next depends on the kind.
+//!
+//! Its error codes say little: out of memory comes as RUNTIME_EXCEPTION, FAIL or EP_FAIL (microsoft/onnxruntime#16307:
+//! "there is no good way to catch the exception"). So the message is read as well.
+
+use std::fmt;
+
+#[cfg(feature = "onnx")]
+use crate::perceive::FrameError;
+
+/// What a failure of loading or running is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// No memory, on the GPU or the host.
+    OutOfMemory {
+        /// Bytes that were asked for, where that is told.
+        asked_bytes: Option<u64>,
+        /// Bytes that were left below the arena's limit (`gpu_memory_limit`), where that is told. ONNX Runtime never
+        /// tells what is free on the GPU.
+        available_bytes: Option<u64>,
+    },
+    /// The device, or this process's hold of it, is gone: nothing that was loaded works any more.
+    DeviceLost,
+    /// Anything else.
+    Other,
+}
+
+/// CUDA's errors after which the device, or the process's context on it, is of no use. Most of them stick: "To continue
+/// using CUDA, the process must be terminated and relaunched" (enum cudaError in CUDA's runtime API). In its order:
+/// devices unavailable, no device, uncorrectable ECC and NVLink errors, illegal address, launch timeout, context
+/// destroyed, assert, hardware stack, illegal instruction, misaligned address, invalid address space, invalid pc, launch
+/// failure, unknown.
+const LOST_CUDA_CODES: [u32; 15] = [46, 100, 214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999];
+/// cudaErrorMemoryAllocation.
+const MEMORY_CUDA_CODE: u32 = 2;
+/// The same errors in words, as TensorRT passes on cudaGetErrorString. Lower case.
+const LOST_WORDS: [&str; 9] = [
+    "an illegal memory access was encountered",
+    "unspecified launch failure",
+    "devices are busy or unavailable",
+    "device(s) is/are busy or unavailable",
+    "no cuda-capable device is detected",
+    "uncorrectable ecc error",
+    "device-side assert triggered",
+    "the launch timed out and was terminated",
+    "driver shutting down",
+];
+/// Lower case: ONNX Runtime's arena twice, CUDA, cuBLAS, cuDNN, TensorRT, the C++ library.
+const MEMORY_WORDS: [&str; 8] = [
+    "failed to allocate memory for requested buffer",
+    "is smaller than requested bytes",
+    "out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "outofmemory",
+    "bad_alloc",
+    "bad allocation",
+];
+
+impl FailureKind {
+    /// Reads a message of ONNX Runtime or one of its providers.
+    pub fn of_message(message: &str) -> Self {
+        let text = message.to_lowercase();
+        let code = number_after(&text, &["cuda failure ", "cuda error "]).and_then(|code| u32::try_from(code).ok());
+        let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
+        if code.is_some_and(|code| LOST_CUDA_CODES.contains(&code)) || says(&LOST_WORDS) {
+            return Self::DeviceLost;
+        }
+        if code == Some(MEMORY_CUDA_CODE) || says(&MEMORY_WORDS) {
+            return Self::OutOfMemory {
+                asked_bytes: number_after(
+                    &text,
+                    &[
+                        "requested buffer of size ",
+                        "smaller than requested bytes of ",
+                        "amount of gpu memory (",
+                        "allocating ",
+                    ],
+                ),
+                available_bytes: number_after(&text, &["available memory of "]),
+            };
+        }
+        Self::Other
+    }
+}
+
+/// "out of memory (1024 bytes asked for, 0 left)", "device lost", or nothing.
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other => Ok(()),
+            Self::DeviceLost => f.write_str("device lost"),
+            Self::OutOfMemory { asked_bytes, available_bytes } => {
+                let told = [(asked_bytes, "asked for"), (available_bytes, "left")];
+                let told: Vec<String> =
+                    told.iter().filter_map(|(bytes, what)| Some(format!("{} bytes {what}", bytes.as_ref()?))).collect();
+                f.write_str("out of memory")?;
+                if told.is_empty() { Ok(()) } else { write!(f, " ({})", told.join(", ")) }
+            }
+        }
+    }
+}
+
+impl FailureKind {
+    /// What to write before the cause: the kind and a colon, if there is one to tell.
+    pub(crate) fn before_cause(self) -> String {
+        if self == Self::Other { String::new() } else { format!("{self}: ") }
+    }
+}
+
+/// The number that follows the first of `words` that is there.
+fn number_after(text: &str, words: &[&str]) -> Option<u64> {
+    words.iter().find_map(|words| {
+        let (_, rest) = text.split_once(words)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
+        digits.parse().ok()
+    })
+}
+
+/// The kind of an error of ONNX Runtime.
+#[cfg(feature = "onnx")]
+pub(super) fn kind(error: &ort::Error) -> FailureKind {
+    match error.code() {
+        ort::ErrorCode::DeviceReset => FailureKind::DeviceLost,
+        _ => FailureKind::of_message(error.message()),
+    }
+}
+
+/// A run that failed.
+#[cfg(feature = "onnx")]
+pub(super) fn of_run(error: &ort::Error) -> FrameError {
+    match kind(error) {
+        FailureKind::Other => FrameError::Inference(error.to_string()),
+        kind => FrameError::Device { kind, cause: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(asked_bytes: Option<u64>, available_bytes: Option<u64>) -> FailureKind {
+        FailureKind::OutOfMemory { asked_bytes, available_bytes }
+    }
+
+    /// Messages as public issues show them; onnxruntime = microsoft/onnxruntime.
+    #[test]
+    fn out_of_memory_is_known_from_the_words_of_every_part_with_the_bytes_told() {
+        let cases = [
+            // onnxruntime#22702
+            (
+                "Non-zero status code returned while running Conv node. Name:'/patch_embed/Conv' Status Message: \
+                 /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* \
+                 onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*, bool, \
+                 onnxruntime::WaitNotificationFn) Failed to allocate memory for requested buffer of size 285081600",
+                memory(Some(285_081_600), None),
+            ),
+            // infiniflow/ragflow#10295: the arena's limit
+            (
+                "onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*, bool, \
+                 onnxruntime::WaitNotificationFn) Available memory of 0 is smaller than requested bytes of 135383040",
+                memory(Some(135_383_040), Some(0)),
+            ),
+            // hacksider/Deep-Live-Cam#584, at load
+            (
+                "cuda_call.cc:114 onnxruntime::CudaCall CUDA failure 2: out of memory ; GPU=0 ; hostname=h ; \
+                 file=cuda_stream_handle.cc ; line=175 ; expr=cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);",
+                memory(None, None),
+            ),
+            // hacksider/Deep-Live-Cam#645, at load
+            (
+                "onnxruntime::CudaCall CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; hostname=h ; \
+                 file=cuda_execution_provider.cc ; line=168 ; expr=cublasCreate(&cublas_handle_);",
+                memory(None, None),
+            ),
+            // onnxruntime#10770, from TensorRT
+            ("../rtSafe/safeRuntime.cpp (25) - Cuda Error in allocate: 2 (out of memory)", memory(None, None)),
+            // NVIDIA/TensorRT#3882 and #4258
+            (
+                "[virtualMemoryBuffer.cpp::resizePhysical::145] Error Code 2: OutOfMemory (no further information)",
+                memory(None, None),
+            ),
+            (
+                "Error Code 1: Cuda Runtime (out of memory) Requested amount of GPU memory (15485030400 bytes) could not \
+                 be allocated.",
+                memory(Some(15_485_030_400), None),
+            ),
+            // onnxruntime#21001
+            (
+                "autotuning: CUDA error 2 allocating 6370102777-byte buffer: out of memory",
+                memory(Some(6_370_102_777), None),
+            ),
+            // onnxruntime#4325
+            ("Exception during initialization: bad allocation", memory(None, None)),
+            ("std::bad_alloc", memory(None, None)),
+        ];
+        for (message, expected) in cases {
+            assert_eq!(FailureKind::of_message(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_lost_device_is_known_from_cuda_s_codes_and_words() {
+        let cases = [
+            // onnxruntime#26312, onnxruntime#5295
+            "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=h ; \
+             file=gpu_data_transfer.cc ; line=63 ; expr=cudaMemcpyAsync(dst_data, src_data, bytes);",
+            // leggedrobotics/darknet_ros#429
+            "onnxruntime::CudaCall CUDA failure 100: no CUDA-capable device is detected ; GPU=32635 ; hostname=h",
+            // wenet-e2e/wenet#1235
+            "all CUDA-capable devices are busy or unavailable ; GPU=0",
+            // AILab-CVC/YOLO-World#385
+            "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+            "CUDA failure 719: unspecified launch failure ; GPU=0",
+            "IExecutionContext::enqueueV3: Error Code 1: Cuda Runtime (unspecified launch failure)",
+            "CUDA failure 214: uncorrectable ECC error encountered ; GPU=0",
+            "CUDA failure 999: unknown error ; GPU=0",
+        ];
+        for message in cases {
+            assert_eq!(FailureKind::of_message(message), FailureKind::DeviceLost, "{message}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_other() {
+        let cases = [
+            "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version ; GPU=0",
+            "CUDA failure 1: invalid argument ; GPU=1",
+            "CUDA failure 70: x",
+            // onnxruntime#26170, onnxruntime#21567: they do not tell why.
+            "TensorRT EP execution context enqueue failed.",
+            "TensorRT EP failed to create engine from network.",
+            "CUDNN failure 5000: CUDNN_STATUS_EXECUTION_FAILED ; GPU=0",
+            "heatmap holds NaN",
+            "",
+        ];
+        for message in cases {
+            assert_eq!(FailureKind::of_message(message), FailureKind::Other, "{message}");
+        }
+    }
+
+    #[test]
+    fn absurd_numbers_are_left_out() {
+        let text = "Failed to allocate memory for requested buffer of size 99999999999999999999999";
+        assert_eq!(FailureKind::of_message(text), memory(None, None));
+        assert_eq!(
+            FailureKind::of_message("Available memory of  is smaller than requested bytes of x"),
+            memory(None, None)
+        );
+    }
+
+    #[test]
+    fn a_kind_is_told_in_words() {
+        assert_eq!(memory(Some(7), Some(0)).to_string(), "out of memory (7 bytes asked for, 0 bytes left)");
+        assert_eq!(memory(None, None).before_cause(), "out of memory: ");
+        assert_eq!(FailureKind::Other.before_cause(), "");
+    }
+}

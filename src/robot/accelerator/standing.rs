@@ -1,0 +1,32 @@
+//! What is to be told of the hardware.
+
+use crate::config::ProviderChoice;
+
+/// Where the machine stands, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// What runs frames; None while nothing does.
+    pub on: Option<ProviderChoice>,
+    /// What is being done about it; None = nothing, all is settled.
+    pub doing: Option<String>,
+    /// Why this is less than was asked for, a line for each provider; empty = it is not.
+    pub degraded: Vec<String>,
+    /// Nothing runs and nothing more is tried.
+    pub gave_up: bool,
+}
+
+impl Standing {
+    /// One sentence for `~/status`, `/diagnostics` and the log; None where all is as it should be.
+    pub fn sentence(&self) -> Option<String> {
+        let degraded = (!self.degraded.is_empty()).then(|| {
+            let on = match self.on {
+                _ if self.gave_up => "no execution provider is left".to_owned(),
+                Some(on) => format!("execution provider {} stands in", on.name()),
+                None => "no execution provider runs".to_owned(),
+            };
+            format!("{on}: {}", self.degraded.join("; "))
+        });
+        let parts: Vec<String> = self.doing.iter().cloned().chain(degraded).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
