@@ -11,8 +11,8 @@ use crate::train::study::systems;
 ///
 /// Rows: baseline, cam, denoise, cam_pixel, cam_denoise (the parts, as in `looptrans ablate`), locate, looptrans. Each is
 /// trained on every split's own training pictures and tested on its test pictures; splits with the same training pictures
-/// (Seen and Unseen of a drawn set) share their runs. LOCATE has its published losses, and the epochs, batch, augmentation and
-/// optimiser of the others.
+/// (Seen and Unseen of a drawn set) share their runs. LOCATE has its published losses, and the epochs, batch, augmentation,
+/// optimiser and saliency (looptrans.options.saliency) of the others.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   looptrans synth --out synthaff --seed 1

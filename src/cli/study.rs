@@ -221,7 +221,12 @@ impl View {
             }),
             Event::Measured { done, of } => self.at("measuring steps", *done as u64, *of as u64),
             Event::Run { place, of, title, seed, training } => {
-                self.bar.set_message(format!("run {place}/{of}: {title}, seed {seed}, {training}"));
+                let run = format!("run {place}/{of}: {title}, seed {seed}, {training}");
+                // In a log file there is no bar, and a run takes minutes.
+                if self.bar.is_hidden() {
+                    eprintln!("{run}");
+                }
+                self.bar.set_message(run);
             }
             Event::Work { done, of } => self.at("training", (1e3 * done) as u64, (1e3 * of) as u64),
             Event::Skipped { set, reasons } => self.bar.suspend(|| {

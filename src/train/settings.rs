@@ -3,7 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_yaml::Value;
 
-use super::{loss_report::System, losses, optimizer::Sgd, wsma::WsmaSettings};
+use super::{
+    loss_report::System,
+    losses::{self, looptrans::Saliency},
+    optimizer::Sgd,
+    wsma::WsmaSettings,
+};
 use crate::{
     config::similar,
     data::augment::{Augmentation, ResizeRule},
@@ -161,6 +166,9 @@ pub struct LocateSettings {
     pub weights: losses::locate::Weights,
     /// The epoch, counted from 0, from which L_proto counts.
     pub proto_from_epoch: u64,
+    /// What the egocentric patches that choose a prototype are told by.
+    #[serde(default)]
+    pub saliency: Saliency,
 }
 
 /// One `key=value` of the command line.
@@ -196,8 +204,7 @@ impl Settings {
             },
             optimizer: if system == System::Wsma { WsmaSettings::optimizer() } else { Sgd::default() },
             looptrans: looptrans.then(LoopTransSettings::published),
-            locate: (system == System::Locate)
-                .then(|| LocateSettings { weights: Default::default(), proto_from_epoch: 1 }),
+            locate: (system == System::Locate).then(LocateSettings::published),
             wsma: (system == System::Wsma).then(WsmaSettings::published),
         }
     }
@@ -275,6 +282,13 @@ impl Settings {
                 cause: format!("expected {expected}, found {found}"),
             }),
         }
+    }
+}
+
+impl LocateSettings {
+    /// The published run's.
+    pub(super) fn published() -> Self {
+        Self { weights: Default::default(), proto_from_epoch: 1, saliency: Saliency::default() }
     }
 }
 

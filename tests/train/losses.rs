@@ -362,6 +362,8 @@ fn what_is_unlike_the_edge_stands_out() {
     let found = values(&Saliency::BorderContrast.of(&features));
     assert!((found[5] - 1.0).abs() < 1e-9, "{found:?}");
     assert!(found.iter().enumerate().all(|(place, level)| place == 5 || *level < 0.05), "{found:?}");
+    let salient = values(&Saliency::BorderContrast.patches_of(&features));
+    assert!(salient.iter().enumerate().all(|(place, &one)| one == f64::from(u8::from(place == 5))), "{salient:?}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use looptrans_ros::{
     metrics::{self, Mean},
     train::{
         TrainError,
+        losses::looptrans::Saliency,
         run::Device,
         settings::{Settings, TestedMaps},
         store::{Kept, Precision},
@@ -99,6 +100,15 @@ fn compare(fixture: &Fixture, wish: Wish<'_>) -> Result<Option<Table>, TrainErro
 
 fn one_epoch() -> Settings {
     settings(&["epochs=1"])
+}
+
+#[test]
+fn locate_finds_its_salient_patches_as_the_others_do() {
+    let base = settings(&["looptrans.options.saliency=border_contrast"]);
+    let [locate] = &named(&base, &["locate"])[..] else { panic!("one row") };
+    assert_eq!(locate.settings.locate.unwrap().saliency, Saliency::BorderContrast);
+    let [published] = &named(&one_epoch(), &["locate"])[..] else { panic!("one row") };
+    assert_eq!(published.settings.locate.unwrap().saliency, Saliency::ClsAttention);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::train::{
     TrainError,
-    backbone::Features,
+    backbone::{Features, above_mean},
     concepts::hard_parts,
     looptrans::Step,
     shape::{ANY, expect, expect_labels},
@@ -54,6 +54,14 @@ impl Saliency {
         match self {
             Self::ClsAttention => ego.saliency(),
             Self::BorderContrast => ego.border_contrast(),
+        }
+    }
+
+    /// LOCATE's salient patches [b, N], as 0 and 1: its own vote of heads, or what stands out more than the mean.
+    pub fn patches_of(self, ego: &Features) -> Tensor {
+        match self {
+            Self::ClsAttention => ego.salient_patches(),
+            Self::BorderContrast => above_mean(&ego.border_contrast()).to_kind(ego.descriptors.kind()),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
         locate_parts::{Active, Prototypes, active_patches, k_means, prototypes, random_starts},
         looptrans::{self, LoopTrans},
         loss_report::System,
-        losses,
+        losses::{self, looptrans::Saliency},
         norm::Norm,
         ranks::{Ranks, joint::Joint},
         settings::{LocateSettings, LoopTransSettings, Settings, TestedMaps},
@@ -266,7 +266,11 @@ impl Learner {
         together: Option<Together<'_>>,
     ) -> Result<Losses, TrainError> {
         let Batch { ego, labels, epoch, .. } = batch;
-        let prototypes = if *epoch >= settings.proto_from_epoch { Some(self.prototypes(step, batch)?) } else { None };
+        let prototypes = if *epoch >= settings.proto_from_epoch {
+            Some(self.prototypes(step, batch, settings.saliency)?)
+        } else {
+            None
+        };
         let inputs =
             losses::locate::Inputs { step, ego_descriptors: &ego.descriptors, prototypes: prototypes.as_ref(), labels };
         let mut terms = losses::locate::terms(&inputs)?;
@@ -277,11 +281,11 @@ impl Learner {
         Ok(Losses::new(terms.named(), terms.total(&settings.weights)))
     }
 
-    fn prototypes(&self, step: &locate::Step, batch: &Batch) -> Result<Prototypes, TrainError> {
+    fn prototypes(&self, step: &locate::Step, batch: &Batch, saliency: Saliency) -> Result<Prototypes, TrainError> {
         let active = active_patches(&step.exo_maps, &batch.exo.descriptors, &batch.labels)?;
         let starts = random_starts(&active, &self.draws(&active, batch))?;
         let centres = k_means(&active, &starts)?;
-        prototypes(&active, &centres, &batch.ego.descriptors, &batch.ego.salient_patches())
+        prototypes(&active, &centres, &batch.ego.descriptors, &saliency.patches_of(&batch.ego))
     }
 
     /// Uniform numbers that follow from the seed and the batch's place: a resumed run draws what it would have drawn.

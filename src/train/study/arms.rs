@@ -75,14 +75,16 @@ pub fn ablation(base: &Settings) -> Result<Vec<Arm>, TrainError> {
 }
 
 /// All systems that are trained on the same pictures for as long: the rows of [`ablation`], with LOCATE before the last,
-/// which is LoopTrans. LOCATE has the data, the epochs, the batch, the augmentation and the optimiser of `base`, and its own
-/// losses as published.
+/// which is LoopTrans. LOCATE has the data, the epochs, the batch, the augmentation, the optimiser and the saliency of `base`,
+/// and its own losses as published.
 ///
 /// # Errors
 /// As [`ablation`].
 pub fn systems(base: &Settings) -> Result<Vec<Arm>, TrainError> {
     let mut arms = ablation(base)?;
-    let own = LocateSettings { weights: Default::default(), proto_from_epoch: 1 };
+    // A backbone whose CLS attends to backgrounds would mislead one system and not the other.
+    let saliency = base.looptrans.as_ref().map_or_else(Default::default, |own| own.options.saliency);
+    let own = LocateSettings { saliency, ..LocateSettings::published() };
     let settings = Settings { system: System::Locate, looptrans: None, locate: Some(own), ..base.clone() };
     let locate = Arm { name: LOCATE.to_owned(), title: LOCATE_TITLE.to_owned(), settings };
     arms.insert(arms.len() - 1, locate);
