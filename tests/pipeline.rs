@@ -10,10 +10,11 @@ use looptrans_ros::{
     perceive::{
         Frame, Pixels, RejectReason, Stamp,
         heatmap::{HeatmapEncoding, HeatmapSize},
+        infer::{InferSettings, Model},
         pipeline::{Perception, Pipeline, PipelineSettings, Wanted},
     },
 };
-use models::{COLOURS_INPUT, colours_model, settings};
+use models::{COLOURS_INPUT, colours, colours_model, on_cpu, settings};
 
 const SOURCE: Size = Size { height: 240, width: 320 };
 const ALL: Wanted = Wanted { heatmap: true, heatmaps: true, overlay: true };
@@ -156,4 +157,39 @@ fn settings_the_model_cannot_serve_are_refused_with_expected_and_found() {
     assert_eq!(nan, "heat_threshold: expected 0 to 1, found NaN");
     let points = refusal(PipelineSettings { max_contour_points: 3, ..settings() });
     assert_eq!(points, "max_contour_points: expected 4 or more, found 3");
+}
+
+#[test]
+fn a_batch_of_different_sizes_gives_what_single_runs_give() {
+    let model = Model::load(&colours(), &InferSettings { max_batch: 3, ..on_cpu() }).unwrap();
+    let mut pipeline = Pipeline::new(model, settings()).unwrap();
+    let large = picture();
+    let sizes = [SOURCE, Size { height: 48, width: 96 }, Size { height: 31, width: 17 }];
+    let pictures = sizes.map(|size| {
+        large
+            .chunks_exact(7)
+            .flat_map(|c| [c[0], c[3], c[5]])
+            .cycle()
+            .take((size.width * size.height * 3) as usize)
+            .collect::<Vec<u8>>()
+    });
+    let frames: Vec<Frame<'_>> =
+        pictures.iter().zip(sizes).map(|(picture, size)| frame(picture, size, "rgb8")).collect();
+    let told = |seen: &Perception| {
+        let heat: Vec<_> = seen.heatmaps.iter().map(|map| (map.presence, map.image.data.clone())).collect();
+        let regions: Vec<_> = seen.regions.iter().map(|r| (r.affordance.clone(), r.contour.clone())).collect();
+        (seen.source, heat, regions)
+    };
+    let single: Vec<_> = frames.iter().map(|frame| told(pipeline.process(frame, ALL).unwrap())).collect();
+    let mut batch = pipeline.run_batch(&frames);
+    for (expected, size) in single.iter().zip(sizes) {
+        let (source, heat, regions) = told(batch.next(ALL).unwrap().unwrap());
+        assert_eq!((source, &regions), (size, &expected.2));
+        for ((presence, map), (single_presence, single_map)) in heat.iter().zip(&expected.1) {
+            assert!((presence - single_presence).abs() < 1e-5, "{presence} {single_presence}");
+            // One step of 255, where rounding falls to the other side.
+            assert!(map.iter().zip(single_map).all(|(a, b)| a.abs_diff(*b) <= 1) && map.len() == single_map.len());
+        }
+    }
+    assert!(batch.next(ALL).is_none());
 }

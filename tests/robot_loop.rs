@@ -541,7 +541,9 @@ fn a_bad_frame_in_a_batch_costs_only_itself() {
     intake.offer(3, picture(BLACK, 4));
     intake.offer(4, picture([0, 0, 200], 5));
     let rig = start_on(intake, settings(), false, || batching(16));
+    let deadline = Instant::now() + Duration::from_secs(60);
     while waits(&rig.intake) {
+        assert!(Instant::now() < deadline, "the loop does not finish its frames");
         thread::yield_now();
     }
     let healths: Vec<_> = rig.intake.healths().cloned().collect();
@@ -557,26 +559,10 @@ fn a_bad_frame_in_a_batch_costs_only_itself() {
 }
 
 #[test]
-fn a_run_that_fails_rejects_each_frame_of_its_batch() {
-    let intake = Arc::new(Intake::new((0..3).map(|_| Arc::new(Health::default()))));
-    (0..3).for_each(|camera| intake.offer(camera, red(camera as u32 + 1)));
-    let rig = start_on(intake, settings(), false, || {
-        let mut pipeline = batching(2);
-        pipeline.release();
-        pipeline
-    });
-    while waits(&rig.intake) {
-        thread::yield_now();
-    }
-    for health in rig.intake.healths() {
-        assert_eq!(health.snapshot(Instant::now()).counts.rejected_by["inference"], 1);
-    }
-    assert_eq!(rig.stop().0, []);
-}
-
-#[test]
 fn batches_of_three_cameras_are_counted_exactly() {
     let intake = Arc::new(Intake::new((0..3).map(|_| Arc::new(Health::default()))));
+    // They wait before the loop begins, so the first two are a batch.
+    (0..3).for_each(|camera| intake.offer(camera, red(100 * camera as u32)));
     let rig = start_on(intake, settings(), false, || batching(2));
     for millis in 1..60 {
         (0..3).for_each(|camera| rig.intake.offer(camera, red(100 * camera as u32 + millis)));
@@ -589,7 +575,7 @@ fn batches_of_three_cameras_are_counted_exactly() {
     let counts: Vec<Counts> = rig.intake.healths().map(|health| health.snapshot(Instant::now()).counts).collect();
     let (published, _) = rig.stop();
     for counts in &counts {
-        assert_eq!((counts.frames_in, counts.processed + counts.dropped, counts.rejected), (59, 59, 0), "{counts:?}");
+        assert_eq!((counts.frames_in, counts.processed + counts.dropped, counts.rejected), (60, 60, 0), "{counts:?}");
         assert!(counts.processed > 0, "nobody starves: {counts:?}");
     }
     assert_eq!(counts.iter().map(|counts| counts.processed).sum::<u64>(), published.len() as u64);
