@@ -13,7 +13,7 @@ use looptrans_ros::{
     export::graph::{Attr, Graph, Port},
     onnx::{
         FLOAT, INT64, UINT8,
-        proto::{ModelProto, NodeProto, TensorProto},
+        proto::{Dimension, DimensionProto, ModelProto, NodeProto, TensorProto},
     },
     perceive::{
         RejectReason,
@@ -129,6 +129,21 @@ fn a_session_is_held_against_its_contract() {
     assert!(text.contains("outputs, as ONNX Runtime reads them"), "{text}");
     let (expected, found) = (text.find("3, 4, 6)").unwrap(), text.find("3, dyn, dyn)").unwrap());
     assert!(expected < found, "{text}");
+}
+
+#[test]
+fn a_graph_of_one_picture_a_run_refuses_batches() {
+    let mut bundle = colours();
+    let mut model = ModelProto::decode(bundle.onnx.as_slice()).unwrap();
+    let graph = model.graph.as_mut().unwrap();
+    for value in graph.input.iter_mut().chain(&mut graph.output) {
+        let tensor = value.r#type.as_mut().unwrap().tensor_type.as_mut().unwrap();
+        tensor.shape.as_mut().unwrap().dim[0] = DimensionProto { value: Some(Dimension::Value(1)) };
+    }
+    bundle.onnx = model.encode_to_vec();
+    assert!(Model::load(&bundle, &on_cpu()).is_ok());
+    let error = Model::load(&bundle, &InferSettings { max_batch: 2, ..on_cpu() }).unwrap_err().to_string();
+    assert!(error.contains("max_batch") && error.contains("a fixed batch of 1") && error.contains('2'), "{error}");
 }
 
 #[test]

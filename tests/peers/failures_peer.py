@@ -4,7 +4,6 @@ import time
 from array import array
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 
@@ -13,7 +12,7 @@ from looptrans_ros.msg import HeatmapArray
 NODE = "/affordance_node"
 
 
-def main() -> None:
+def stream() -> None:
     rclpy.init()
     node = rclpy.create_node("failures_peer")
     images = node.create_publisher(Image, "/cam/image", qos_profile_sensor_data)
@@ -21,16 +20,22 @@ def main() -> None:
     for kind, topic in ((Image, "heatmap"), (CameraInfo, "heatmap/camera_info"), (HeatmapArray, "heatmaps"), (Image, "overlay")):
         node.create_subscription(kind, f"{NODE}/{topic}", lambda _: None, 5, raw=True)
     image = Image(height=48, width=64, encoding="rgb8", step=192, data=array("B", bytes(range(192)) * 48))
+    while rclpy.ok():
+        image.header.stamp = node.get_clock().now().to_msg()
+        images.publish(image)
+        calibrations.publish(CameraInfo(header=image.header, height=48, width=64))
+        rclpy.spin_once(node, timeout_sec=0.0)
+        time.sleep(0.1)
+
+
+def main() -> None:
     try:
-        while True:
-            image.header.stamp = node.get_clock().now().to_msg()
-            images.publish(image)
-            calibrations.publish(CameraInfo(header=image.header, height=48, width=64))
-            rclpy.spin_once(node, timeout_sec=0.0)
-            time.sleep(0.1)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        node.destroy_node()
-        rclpy.try_shutdown()
+        stream()
+    except BaseException:
+        # SIGINT may come at any time, also while rclpy starts.
+        if rclpy.ok():
+            raise
+    rclpy.try_shutdown()
 
 
 if __name__ == "__main__":
