@@ -88,7 +88,6 @@ impl Batch<'_> {
     ///
     /// # Errors
     /// As [`Pipeline::process`]. The other frames are not affected, unless the run itself failed.
-    #[expect(clippy::should_implement_trait, reason = "what comes back is lent until the next call")]
     pub fn next(&mut self, wanted: Wanted) -> Option<Result<&Perception, FrameError>> {
         Some(self.staged.next()?.and_then(|Staged { decoded, timings, place }| {
             let answer = self.model.answer_of(place)?;
