@@ -55,8 +55,7 @@ def run(programs: Path, model: Path, out: Path, cameras: int) -> Cost:
         for name in names:
             team.wait_for_word(name, "streaming", CONNECT_SECONDS)
         before = cpu_seconds(pid)
-        for name in names:
-            team.wait(name, seconds=SECONDS + 60)
+        team.wait(*names, seconds=SECONDS + 60)
         time.sleep(1.0)  # the last frame's way through the node
         spent, memory = cpu_seconds(pid) - before, memory_of(pid, 0.0)
         team.stop_cleanly("node")
