@@ -17,7 +17,7 @@ use super::{
     publish::{LatestCameraInfo, RosSink, SinkInputs},
     qos,
     spin::{Graph, Spin, Works},
-    topic::CameraNames,
+    topic::{CameraNames, MessageBuffer},
 };
 use crate::{
     config::{NodeSettings, Reliability, RosArgs},
@@ -96,8 +96,9 @@ impl Cameras {
         let inputs: Vec<_> = self.0.iter().map(Camera::sink_inputs).collect();
         move |works| {
             let mut sinks = Vec::with_capacity(inputs.len());
+            let buffer = MessageBuffer::default();
             for inputs in inputs {
-                match RosSink::create(works, &settings, model_id.clone(), inputs) {
+                match RosSink::create(works, &settings, model_id.clone(), inputs, &buffer) {
                     Ok(sink) => sinks.push(sink),
                     Err(error) => {
                         sinks.into_iter().for_each(|sink: RosSink| sink.destroy(works));

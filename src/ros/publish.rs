@@ -14,7 +14,7 @@ use super::{
     depth::{self, DepthMessage},
     heatmaps, regions,
     spin::Works,
-    topic::{Bulk, CameraNames, Made, Maker, Topic},
+    topic::{Bulk, CameraNames, Made, Maker, MessageBuffer, Topic},
 };
 use crate::{
     config::NodeSettings,
@@ -60,8 +60,7 @@ pub struct RosSink {
     depth: Option<Depth>,
     /// What depth says of the frame that is to be published.
     measured: DepthResult,
-    /// Serialised message and JPEG file of one frame; their memory is reused.
-    message: Vec<u8>,
+    /// JPEG file of one frame; its memory is reused.
     jpeg: Vec<u8>,
     /// What was warned about already: these repeat with every frame.
     camera_info_warned: bool,
@@ -125,9 +124,10 @@ impl RosSink {
         settings: &NodeSettings,
         model_id: String,
         inputs: SinkInputs,
+        buffer: &MessageBuffer,
     ) -> Result<Self, PublishError> {
         let SinkInputs { names, camera_info, depth } = inputs;
-        let maker = Maker::new(&mut works.node, &names, settings.output_reliability);
+        let maker = Maker::new(&mut works.node, &names, settings.output_reliability, buffer);
         let ((topics, depth), made) = maker.all(|maker| {
             let topics = Topics::create(maker)?;
             let depth = depth.map(|source| Depth::create(maker, source, settings)).transpose()?;
@@ -141,7 +141,6 @@ impl RosSink {
             camera_info,
             depth,
             measured: DepthResult::default(),
-            message: Vec::new(),
             jpeg: Vec::new(),
             camera_info_warned: false,
             jpeg_warned: false,
@@ -177,7 +176,7 @@ impl RosSink {
 
     fn publish_overlay(&mut self, header: Header<'_>, overlay: &image::RgbImage) -> Result<(), PublishError> {
         if self.topics.overlay.is_heard() {
-            self.topics.overlay.publish(&mut self.message, |m| bulk::write_image(m, header, Picture::from(overlay)))?;
+            self.topics.overlay.publish(|m| bulk::write_image(m, header, Picture::from(overlay)))?;
         }
         if !self.topics.overlay_compressed.is_heard() {
             return Ok(());
@@ -191,9 +190,7 @@ impl RosSink {
             return Ok(());
         }
         let jpeg = &self.jpeg;
-        self.topics
-            .overlay_compressed
-            .publish(&mut self.message, |m| bulk::write_compressed(m, header, JPEG_FORMAT, jpeg))
+        self.topics.overlay_compressed.publish(|m| bulk::write_compressed(m, header, JPEG_FORMAT, jpeg))
     }
 }
 
@@ -252,16 +249,12 @@ impl Sink for RosSink {
             // First the calibration: who synchronises both gets a pair.
             self.publish_camera_info(header, source, heat.size)?;
             if self.topics.heatmap.is_heard() {
-                self.topics
-                    .heatmap
-                    .publish(&mut self.message, |m| bulk::write_image(m, header, Picture::from(heat)))?;
+                self.topics.heatmap.publish(|m| bulk::write_image(m, header, Picture::from(heat)))?;
             }
         }
         if !perception.heatmaps.is_empty() {
             let head = HeatmapsHead { header, model_id: &self.model_id, source };
-            self.topics
-                .heatmaps
-                .publish(&mut self.message, |m| bulk::write_heatmaps(m, &head, &perception.heatmaps))?;
+            self.topics.heatmaps.publish(|m| bulk::write_heatmaps(m, &head, &perception.heatmaps))?;
         }
         match &perception.overlay {
             Some(overlay) => self.publish_overlay(header, overlay),

@@ -1,5 +1,7 @@
 //! Names of a camera's topics, and the output topics themselves.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use r2r::{Node, Publisher, PublisherUntyped, WrappedTypesupport};
 
 use super::{
@@ -37,8 +39,14 @@ pub struct Maker<'a> {
     node: &'a mut Node,
     names: &'a CameraNames,
     reliability: Reliability,
+    buffer: &'a MessageBuffer,
     made: Made,
 }
+
+/// Where serialised messages are made, one at a time. The cameras share one: they are served in turns, and a message may be
+/// many pictures large.
+#[derive(Debug, Clone, Default)]
+pub struct MessageBuffer(Arc<Mutex<Vec<u8>>>);
 
 /// Output topics that can be destroyed.
 #[derive(Default)]
@@ -55,8 +63,13 @@ impl Made {
 
 impl<'a> Maker<'a> {
     /// For one camera.
-    pub fn new(node: &'a mut Node, names: &'a CameraNames, reliability: Reliability) -> Self {
-        Self { node, names, reliability, made: Made::default() }
+    pub fn new(
+        node: &'a mut Node,
+        names: &'a CameraNames,
+        reliability: Reliability,
+        buffer: &'a MessageBuffer,
+    ) -> Self {
+        Self { node, names, reliability, buffer, made: Made::default() }
     }
 
     /// Makes all of a camera's topics, or none: on an error those made by then are destroyed.
@@ -100,7 +113,7 @@ impl<'a> Maker<'a> {
             .map_err(|error| refused(&name, &error))?;
         let destroyed = publisher.clone();
         self.made.0.push(Box::new(move |node| node.destroy_publisher_untyped(destroyed)));
-        Ok(Bulk { name, publisher })
+        Ok(Bulk { name, publisher, buffer: self.buffer.clone() })
     }
 }
 
@@ -133,6 +146,7 @@ pub struct Bulk {
     /// Before remapping.
     pub name: String,
     publisher: PublisherUntyped,
+    buffer: MessageBuffer,
 }
 
 impl Bulk {
@@ -141,17 +155,15 @@ impl Bulk {
         self.publisher.get_inter_process_subscription_count().is_ok_and(|count| count > 0)
     }
 
-    /// Publishes what `write` makes of the buffer, whose memory is reused.
+    /// Publishes what `write` makes of a buffer, whose memory is reused.
     ///
     /// # Errors
     /// That of `write`, or rcl has no resources left.
-    pub fn publish<E: ToString>(
-        &self,
-        buffer: &mut Vec<u8>,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), PublishError> {
-        write(buffer).map_err(|error| refused(&self.name, &error))?;
-        self.publisher.publish_raw(buffer).map_err(|error| refused(&self.name, &error))
+    pub fn publish<E: ToString>(&self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), PublishError> {
+        // Each message overwrites what a panic may have left of another.
+        let mut buffer = self.buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
+        write(&mut buffer).map_err(|error| refused(&self.name, &error))?;
+        self.publisher.publish_raw(&buffer).map_err(|error| refused(&self.name, &error))
     }
 }
 

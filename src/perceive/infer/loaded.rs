@@ -8,7 +8,7 @@ use super::{
     InferError, InferSettings, ProviderChoice, ProviderInUse,
     buffers::Buffers,
     engine_cache::{self, Engines, Place},
-    failure,
+    failure, memory,
     profile::Profile,
     provider, runtime,
     session::{self, Opening},
@@ -115,6 +115,7 @@ impl Loaded {
         let (input, max_batch) = (bundle.contract.input, settings.max_batch);
         let mut loaded = Self { session, buffers, provider, input_bytes, input, max_batch };
         loaded.warm_up(profile)?;
+        memory::give_back();
         Ok(loaded)
     }
 

@@ -36,6 +36,10 @@ impl Opening<'_> {
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(settings.intra_op_threads)?
             .with_execution_providers(provider::registrations(self.choice, settings, self.engines))?;
+        if self.choice == ProviderChoice::Cpu {
+            // One block for all of a run's values, laid out for each shape, costs memory and saves no time.
+            builder = builder.with_memory_pattern(false)?;
+        }
         for (name, value) in options::session(settings) {
             builder = builder.with_config_entry(name, value)?;
         }
