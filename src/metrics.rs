@@ -172,8 +172,7 @@ fn resize_named<T: Copy + Into<f64>>(
 
 /// [R, C] -> [rows, C]
 fn resize_rows(map: ArrayView2<'_, f64>, rows: usize) -> Array2<f64> {
-    let mut axis = Axis::default();
-    axis.prepare(map.nrows(), rows);
+    let axis = Axis::new(map.nrows(), rows);
     let mut out = Array2::zeros((rows, map.ncols()));
     for cell in &axis.cells {
         for row in cell.outputs.clone() {

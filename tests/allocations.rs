@@ -5,9 +5,16 @@
 
 mod models;
 
-use looptrans_ros::perceive::{
-    Frame, Pixels, Stamp,
-    pipeline::{Pipeline, Wanted},
+use looptrans_ros::{
+    contract::Size,
+    message::{
+        bulk::{self, HeatmapsHead},
+        image::Header,
+    },
+    perceive::{
+        Frame, Pixels, Stamp,
+        pipeline::{Pipeline, Wanted},
+    },
 };
 use models::{colours_model, settings};
 
@@ -30,13 +37,17 @@ fn a_frame_allocates_nothing_of_the_images_size() {
     let everything = Wanted { heatmap: true, heatmaps: true, overlay: true };
     let cases = [everything, Wanted::default(), Wanted { overlay: true, ..Wanted::default() }];
     let _profiler = dhat::Profiler::builder().testing().build();
+    let mut message = Vec::new();
+    let head = HeatmapsHead { header: Header::from(&frame), model_id: "colours", source: Size { width, height } };
     for wanted in cases {
-        pipeline.process(&frame, wanted).unwrap();
+        let seen = pipeline.process(&frame, wanted).unwrap();
+        bulk::write_heatmaps(&mut message, &head, &seen.heatmaps).unwrap();
     }
     let before = dhat::HeapStats::get().total_bytes;
     for i in 0..FRAMES {
         let seen = pipeline.process(&frame, cases[i as usize % cases.len()]).unwrap();
         assert!(!seen.regions.is_empty(), "the frame must give the later stages work");
+        bulk::write_heatmaps(&mut message, &head, &seen.heatmaps).unwrap();
     }
     let per_frame = (dhat::HeapStats::get().total_bytes - before) / FRAMES;
     // One byte per pixel is the smallest picture anyone could allocate.

@@ -53,9 +53,9 @@ fn a_red_square_is_where_red_is() {
     let is_red = |x: f32, y: f32| RED[0].contains(&(x as u32)) && RED[1].contains(&(y as u32));
     let red = &seen.heatmaps[0];
     assert!(is_red(red.peak_x, red.peak_y) && red.peak > 0.999, "{red:?}");
-    assert_eq!((red.image.size, red.scale_x, red.scale_y), (SOURCE, 1.0, 1.0));
+    assert_eq!((red.heat.size(), red.scale_x, red.scale_y), (SOURCE, 1.0, 1.0));
     // Blue is nowhere: a flat map is cold, not normalised noise.
-    assert!(seen.heatmaps[2].peak == 0.0 && seen.heatmaps[2].image.data.iter().all(|v| *v == 0));
+    assert!(seen.heatmaps[2].peak == 0.0 && seen.heatmaps[2].heat.image().data.iter().all(|v| *v == 0));
 
     let region = seen.regions.iter().find(|r| &*r.affordance == "red").unwrap();
     assert!(is_red(region.point[0], region.point[1]), "{region:?}");
@@ -73,8 +73,9 @@ fn the_combined_map_is_the_maximum_of_the_single_ones() {
     let picture = picture();
     let seen = pipeline.process(&frame(&picture, SOURCE, "rgb8"), ALL).unwrap();
     let combined = seen.combined.as_ref().unwrap();
+    let single: Vec<_> = seen.heatmaps.iter().map(|h| h.heat.image()).collect();
     for (i, value) in combined.data.iter().enumerate() {
-        assert_eq!(*value, seen.heatmaps.iter().map(|h| h.image.data[i]).max().unwrap(), "pixel {i}");
+        assert_eq!(*value, single.iter().map(|image| image.data[i]).max().unwrap(), "pixel {i}");
     }
 }
 
@@ -100,7 +101,7 @@ fn heat_at_network_size_keeps_its_place_in_the_source() {
     let picture = picture();
     let seen = pipeline.process(&frame(&picture, SOURCE, "rgb8"), ALL).unwrap();
     let red = &seen.heatmaps[0];
-    assert_eq!((red.image.size, red.image.data.len()), (COLOURS_INPUT, 32 * 48 * 4));
+    assert_eq!((red.heat.size(), red.heat.image().data.len()), (COLOURS_INPUT, 32 * 48 * 4));
     assert_eq!((red.scale_x, red.scale_y), (320.0 / 48.0, 240.0 / 32.0));
     assert!(RED[0].contains(&(red.peak_x as u32)) && RED[1].contains(&(red.peak_y as u32)), "{red:?}");
     assert_eq!(seen.overlay.as_ref().unwrap().dimensions(), (SOURCE.width, SOURCE.height));
@@ -141,7 +142,7 @@ fn a_bad_frame_is_rejected_and_the_next_of_another_size_is_processed() {
     assert_eq!(error.reason(), RejectReason::BadImage);
     let small = Size { height: 48, width: 60 };
     let seen = pipeline.process(&frame(&picture[..48 * 60 * 3], small, "rgb8"), ALL).unwrap();
-    assert_eq!((seen.source, seen.heatmaps[0].image.size), (small, small));
+    assert_eq!((seen.source, seen.heatmaps[0].heat.size()), (small, small));
     assert_eq!(seen.combined.as_ref().unwrap().data.len(), 48 * 60);
 }
 
@@ -176,7 +177,7 @@ fn a_batch_of_different_sizes_gives_what_single_runs_give() {
     let frames: Vec<Frame<'_>> =
         pictures.iter().zip(sizes).map(|(picture, size)| frame(picture, size, "rgb8")).collect();
     let told = |seen: &Perception| {
-        let heat: Vec<_> = seen.heatmaps.iter().map(|map| (map.presence, map.image.data.clone())).collect();
+        let heat: Vec<_> = seen.heatmaps.iter().map(|map| (map.presence, map.heat.image().data)).collect();
         let regions: Vec<_> = seen.regions.iter().map(|r| (r.affordance.clone(), r.contour.clone())).collect();
         (seen.source, heat, regions)
     };

@@ -20,7 +20,7 @@ use looptrans_ros::{
     perceive::{
         Frame, Pixels, Stamp,
         grasp::GraspRegion,
-        heatmap::{HeatImage, Heatmap, HeatmapEncoding},
+        heatmap::{HeatImage, HeatRows, Heatmap, HeatmapEncoding, Upsampler},
         pipeline::Perception,
     },
     robot::{PublishFacts, depth::DepthResult},
@@ -74,53 +74,64 @@ fn rclpy_reads_our_images() {
     let heat =
         HeatImage { size: Size { height: 2, width: 3 }, encoding: HeatmapEncoding::Float32, data: (0..24).collect() };
     let mut buffer = Vec::new();
-    bulk::write_image(&mut buffer, HEADER, Picture::from(&heat)).unwrap();
+    let message = bulk::write_image(&mut buffer, HEADER, Picture::from(&heat)).unwrap();
     let expected = json!({
         "header": header(), "height": 2, "width": 3, "encoding": "32FC1", "is_bigendian": 0, "step": 12,
         "data": {"hex": "000102030405060708090a0b0c0d0e0f1011121314151617"},
     });
-    assert_eq!(read_by_rclpy("sensor_msgs/msg/Image", &buffer), expected);
+    assert_eq!(read_by_rclpy("sensor_msgs/msg/Image", message), expected);
 
-    bulk::write_compressed(&mut buffer, HEADER, "rgb8; jpeg compressed bgr8", &[0xff, 0xd8, 0xff]).unwrap();
+    let message =
+        bulk::write_compressed(&mut buffer, HEADER, "rgb8; jpeg compressed bgr8", &[0xff, 0xd8, 0xff]).unwrap();
     let expected = json!({"header": header(), "format": "rgb8; jpeg compressed bgr8", "data": {"hex": "ffd8ff"}});
-    assert_eq!(read_by_rclpy("sensor_msgs/msg/CompressedImage", &buffer), expected);
+    assert_eq!(read_by_rclpy("sensor_msgs/msg/CompressedImage", message), expected);
+}
+
+/// One row of mono8 heat, a pixel for each number.
+fn heat(map: &[f32]) -> HeatRows {
+    let size = Size { height: 1, width: map.len() as u32 };
+    let upsampler = Upsampler::new(size, size);
+    let mut heat = HeatRows::default();
+    upsampler.prepare(map, &upsampler.scale(map).unwrap(), HeatmapEncoding::Mono8, &mut heat);
+    heat
 }
 
 #[test]
 fn rclpy_reads_our_heatmaps_field_by_field() {
     // Two maps, names and data of odd lengths: every alignment between the fields occurs.
-    let heatmap = |class_id: u16, affordance: &str, width: u32, data: &[u8]| Heatmap {
+    let heatmap = |class_id: u16, affordance: &str, map: &[f32]| Heatmap {
         class_id,
         affordance: affordance.into(),
         presence: 0.1 + f32::from(class_id),
         peak: 0.2 + f32::from(class_id),
         peak_x: 0.3 + f32::from(class_id),
         peak_y: 0.4 + f32::from(class_id),
-        image: HeatImage { size: Size { height: 1, width }, encoding: HeatmapEncoding::Mono8, data: data.to_vec() },
+        heat: heat(map),
         scale_x: 0.5 + f32::from(class_id),
         scale_y: 0.6 + f32::from(class_id),
     };
-    let maps = [heatmap(7, "cut_with", 3, &[1, 2, 3]), heatmap(513, "hold", 5, &[9, 8, 7, 6, 5])];
+    let maps = [heatmap(7, "cut_with", &[0.0, 0.2, 1.0]), heatmap(513, "hold", &[1.0, 0.0, 0.4, 0.8, 0.6])];
     let head = HeatmapsHead { header: HEADER, model_id: "toy:0123456789ab", source: Size { height: 480, width: 641 } };
-    let mut buffer = Vec::new();
-    bulk::write_heatmaps(&mut buffer, &head, &maps).unwrap();
+    // What a longer message left there does not show.
+    let mut buffer = vec![9; 10_000];
+    let message = bulk::write_heatmaps(&mut buffer, &head, &maps).unwrap();
 
     let expected = |map: &Heatmap, data: &str| {
         json!({
             "affordance": &*map.affordance, "class_id": map.class_id, "presence": f(map.presence),
             "peak": f(map.peak), "peak_x": f(map.peak_x), "peak_y": f(map.peak_y),
             "image": {
-                "header": header(), "height": 1, "width": map.image.size.width, "encoding": "mono8",
-                "is_bigendian": 0, "step": map.image.size.width, "data": {"hex": data},
+                "header": header(), "height": 1, "width": map.heat.size().width, "encoding": "mono8",
+                "is_bigendian": 0, "step": map.heat.size().width, "data": {"hex": data},
             },
             "scale_x": f(map.scale_x), "scale_y": f(map.scale_y),
         })
     };
     let expected = json!({
         "header": header(), "model_id": "toy:0123456789ab", "source_width": 641, "source_height": 480,
-        "heatmaps": [expected(&maps[0], "010203"), expected(&maps[1], "0908070605")],
+        "heatmaps": [expected(&maps[0], "0033ff"), expected(&maps[1], "ff0066cc99")],
     });
-    assert_eq!(read_by_rclpy("looptrans_ros/msg/HeatmapArray", &buffer), expected);
+    assert_eq!(read_by_rclpy("looptrans_ros/msg/HeatmapArray", message), expected);
 }
 
 #[test]

@@ -53,45 +53,63 @@ impl<'a> From<&'a image::RgbImage> for Picture<'a> {
 ///
 /// # Errors
 /// More bytes than the format can count.
-pub fn write_image(buffer: &mut Vec<u8>, header: Header<'_>, picture: Picture<'_>) -> Result<(), CdrError> {
+pub fn write_image<'b>(
+    buffer: &'b mut Vec<u8>,
+    header: Header<'_>,
+    picture: Picture<'_>,
+) -> Result<&'b [u8], CdrError> {
     let mut writer = Writer::new(buffer);
-    put_image(&mut writer, header, picture)
+    let Picture { size, encoding, stride_bytes, data } = picture;
+    put_image_head(&mut writer, header, (size, encoding, stride_bytes))?;
+    writer.byte_sequence("data", data)?;
+    Ok(writer.finish())
 }
 
 /// Serialises a sensor_msgs/CompressedImage.
 ///
 /// # Errors
 /// More bytes than the format can count.
-pub fn write_compressed(buffer: &mut Vec<u8>, header: Header<'_>, format: &str, data: &[u8]) -> Result<(), CdrError> {
+pub fn write_compressed<'b>(
+    buffer: &'b mut Vec<u8>,
+    header: Header<'_>,
+    format: &str,
+    data: &[u8],
+) -> Result<&'b [u8], CdrError> {
     let mut writer = Writer::new(buffer);
     put_header(&mut writer, header)?;
     writer.string("format", format)?;
-    writer.byte_sequence("data", data)
+    writer.byte_sequence("data", data)?;
+    Ok(writer.finish())
 }
 
-/// Serialises a looptrans_ros/HeatmapArray.
+/// Serialises a looptrans_ros/HeatmapArray. Here the maps become pixels.
 ///
 /// # Errors
 /// More bytes than the format can count.
-pub fn write_heatmaps(buffer: &mut Vec<u8>, head: &HeatmapsHead<'_>, heatmaps: &[Heatmap]) -> Result<(), CdrError> {
+pub fn write_heatmaps<'b>(
+    buffer: &'b mut Vec<u8>,
+    head: &HeatmapsHead<'_>,
+    heatmaps: &[Heatmap],
+) -> Result<&'b [u8], CdrError> {
     let mut writer = Writer::new(buffer);
     put_header(&mut writer, head.header)?;
     writer.string("model_id", head.model_id)?;
     writer.u32(head.source.width);
     writer.u32(head.source.height);
     writer.count("heatmaps", heatmaps.len())?;
-    for heatmap in heatmaps {
-        writer.string("affordance", &heatmap.affordance)?;
-        writer.u16(heatmap.class_id);
-        writer.f32(heatmap.presence);
-        writer.f32(heatmap.peak);
-        writer.f32(heatmap.peak_x);
-        writer.f32(heatmap.peak_y);
-        put_image(&mut writer, head.header, Picture::from(&heatmap.image))?;
-        writer.f32(heatmap.scale_x);
-        writer.f32(heatmap.scale_y);
+    for Heatmap { affordance, class_id, presence, peak, peak_x, peak_y, heat, scale_x, scale_y } in heatmaps {
+        writer.string("affordance", affordance)?;
+        writer.u16(*class_id);
+        writer.f32(*presence);
+        writer.f32(*peak);
+        writer.f32(*peak_x);
+        writer.f32(*peak_y);
+        put_image_head(&mut writer, head.header, (heat.size(), heat.encoding().name(), heat.stride_bytes()))?;
+        writer.byte_sequence_by("data", heat.bytes(), |pixels| heat.write(pixels))?;
+        writer.f32(*scale_x);
+        writer.f32(*scale_y);
     }
-    Ok(())
+    Ok(writer.finish())
 }
 
 fn put_header(writer: &mut Writer<'_>, header: Header<'_>) -> Result<(), CdrError> {
@@ -100,14 +118,18 @@ fn put_header(writer: &mut Writer<'_>, header: Header<'_>) -> Result<(), CdrErro
     writer.string("frame_id", header.frame_id)
 }
 
-fn put_image(writer: &mut Writer<'_>, header: Header<'_>, picture: Picture<'_>) -> Result<(), CdrError> {
+/// Everything of a sensor_msgs/Image before its data.
+fn put_image_head(
+    writer: &mut Writer<'_>,
+    header: Header<'_>,
+    (size, encoding, stride_bytes): (Size, &str, usize),
+) -> Result<(), CdrError> {
     put_header(writer, header)?;
-    writer.u32(picture.size.height);
-    writer.u32(picture.size.width);
-    writer.string("encoding", picture.encoding)?;
+    writer.u32(size.height);
+    writer.u32(size.width);
+    writer.string("encoding", encoding)?;
     writer.u8(0); // is_bigendian
-    writer.count("step", picture.stride_bytes)?;
-    writer.byte_sequence("data", picture.data)
+    writer.count("step", stride_bytes)
 }
 
 #[cfg(test)]
@@ -124,8 +146,8 @@ mod tests {
     fn an_image_reads_back_as_the_picture_it_was() {
         let image = image::RgbImage::from_fn(5, 3, |x, y| image::Rgb([x as u8, y as u8, 200]));
         let mut buffer = Vec::new();
-        write_image(&mut buffer, HEADER, Picture::from(&image)).unwrap();
-        let frame = frame(Transport::Raw, &buffer).unwrap();
+        let message = write_image(&mut buffer, HEADER, Picture::from(&image)).unwrap();
+        let frame = frame(Transport::Raw, message).unwrap();
         assert_eq!(Header::from(&frame), HEADER);
         let Pixels::Raw { width, height, encoding, is_bigendian, stride_bytes, data } = frame.pixels else {
             panic!("expected a raw picture");
@@ -137,8 +159,8 @@ mod tests {
     #[test]
     fn a_compressed_image_reads_back() {
         let mut buffer = Vec::new();
-        write_compressed(&mut buffer, HEADER, "rgb8; jpeg compressed bgr8", b"\xff\xd8").unwrap();
-        let frame = frame(Transport::Compressed, &buffer).unwrap();
+        let message = write_compressed(&mut buffer, HEADER, "rgb8; jpeg compressed bgr8", b"\xff\xd8").unwrap();
+        let frame = frame(Transport::Compressed, message).unwrap();
         let Pixels::Compressed { format, data } = frame.pixels else { panic!("expected a compressed picture") };
         assert_eq!((format, data), ("rgb8; jpeg compressed bgr8", &b"\xff\xd8"[..]));
     }
@@ -147,9 +169,8 @@ mod tests {
     fn the_buffer_is_reused_from_frame_to_frame() {
         let image = image::RgbImage::new(64, 64);
         let mut buffer = Vec::new();
-        write_image(&mut buffer, HEADER, Picture::from(&image)).unwrap();
-        let (place, length) = (buffer.as_ptr(), buffer.len());
-        write_image(&mut buffer, HEADER, Picture::from(&image)).unwrap();
-        assert_eq!((buffer.as_ptr(), buffer.len()), (place, length));
+        let first = write_image(&mut buffer, HEADER, Picture::from(&image)).unwrap().as_ptr_range();
+        let second = write_image(&mut buffer, HEADER, Picture::from(&image)).unwrap().as_ptr_range();
+        assert_eq!(first, second);
     }
 }

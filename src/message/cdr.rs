@@ -121,23 +121,32 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Writes a little-endian message into a buffer that is reused from frame to frame.
+/// Writes a little-endian message into a buffer that is reused from frame to frame: over what another message left there,
+/// since clearing megabytes first would take as long as copying them.
 #[derive(Debug)]
 pub struct Writer<'b> {
+    /// As long as the longest message so far.
     buffer: &'b mut Vec<u8>,
+    /// Bytes of this message.
+    end: usize,
 }
 
 impl<'b> Writer<'b> {
-    /// Empties the buffer (its memory stays) and writes the encapsulation header.
+    /// Writes the encapsulation header.
     pub fn new(buffer: &'b mut Vec<u8>) -> Self {
-        buffer.clear();
-        buffer.extend_from_slice(&[0, 1, 0, 0]);
-        Self { buffer }
+        let mut new = Self { buffer, end: 0 };
+        new.put(&[0, 1, 0, 0]);
+        new
+    }
+
+    /// The message.
+    pub fn finish(self) -> &'b [u8] {
+        &self.buffer[..self.end]
     }
 
     /// Writes a `uint8` or `bool`.
     pub fn u8(&mut self, value: u8) {
-        self.buffer.push(value);
+        self.put(&[value]);
     }
 
     /// Writes a `uint16`.
@@ -176,8 +185,8 @@ impl<'b> Writer<'b> {
     pub fn string(&mut self, field: &'static str, text: &str) -> Result<(), CdrError> {
         let text = text.split('\0').next().unwrap_or("");
         self.count(field, text.len().saturating_add(1))?;
-        self.buffer.extend_from_slice(text.as_bytes());
-        self.buffer.push(0);
+        self.put(text.as_bytes());
+        self.put(&[0]);
         Ok(())
     }
 
@@ -186,15 +195,42 @@ impl<'b> Writer<'b> {
     /// # Errors
     /// Longer than a u32 can count.
     pub fn byte_sequence(&mut self, field: &'static str, bytes: &[u8]) -> Result<(), CdrError> {
-        self.count(field, bytes.len())?;
-        self.buffer.extend_from_slice(bytes);
+        self.byte_sequence_by(field, bytes.len(), |room| room.copy_from_slice(bytes))
+    }
+
+    /// Writes a `uint8[]` of so many bytes, each of which `fill` must write.
+    ///
+    /// # Errors
+    /// Longer than a u32 can count.
+    pub fn byte_sequence_by(
+        &mut self,
+        field: &'static str,
+        bytes: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<(), CdrError> {
+        self.count(field, bytes)?;
+        fill(self.room(bytes));
         Ok(())
     }
 
     fn aligned<const N: usize>(&mut self, bytes: [u8; N]) {
-        let offset = self.buffer.len() - HEADER_BYTES;
-        self.buffer.resize(HEADER_BYTES + offset.next_multiple_of(N), 0);
-        self.buffer.extend_from_slice(&bytes);
+        let offset = self.end - HEADER_BYTES;
+        self.room(offset.next_multiple_of(N) - offset).fill(0);
+        self.put(&bytes);
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.room(bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// The next so many bytes, with anything in them.
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
+        let start = self.end;
+        self.end += bytes;
+        if self.buffer.len() < self.end {
+            self.buffer.resize(self.end, 0);
+        }
+        &mut self.buffer[start..self.end]
     }
 }
 
@@ -206,7 +242,8 @@ mod tests {
 
     #[test]
     fn fields_are_aligned_to_their_own_size_after_the_header() {
-        let mut buffer = vec![9; 3];
+        // What another message left is overwritten, padding too.
+        let mut buffer = vec![9; 100];
         let mut writer = Writer::new(&mut buffer);
         writer.u8(7);
         writer.u16(0x0102);
@@ -224,7 +261,7 @@ mod tests {
             b'a', b'b', 0, 0,       // text, NUL, padding
             0, 0, 0x80, 0x3f,       // 1.0
         ];
-        assert_eq!(buffer, expected);
+        assert_eq!(writer.finish(), expected);
     }
 
     #[test]
@@ -259,7 +296,7 @@ mod tests {
         let mut writer = Writer::new(&mut buffer);
         writer.string("text", "cam\0junk").unwrap();
         writer.string("text", "").unwrap();
-        let mut reader = Reader::new(&buffer).unwrap();
+        let mut reader = Reader::new(writer.finish()).unwrap();
         assert_eq!(reader.string("text").unwrap(), b"cam");
         assert_eq!(reader.string("text").unwrap(), b"");
     }
@@ -293,7 +330,7 @@ mod tests {
             writer.string("text", &text).unwrap();
             writer.byte_sequence("bytes", &bytes).unwrap();
             writer.i32(c);
-            let mut reader = Reader::new(&buffer).unwrap();
+            let mut reader = Reader::new(writer.finish()).unwrap();
             prop_assert_eq!(reader.u8("f").unwrap(), a);
             prop_assert_eq!(reader.u32("f").unwrap(), b);
             prop_assert_eq!(reader.string("f").unwrap(), text.as_bytes());

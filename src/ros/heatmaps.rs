@@ -9,8 +9,12 @@ use r2r::{
 
 use super::regions;
 use crate::{
-    message::{bulk::Picture, image::Header},
-    perceive::{Frame, heatmap::Heatmap, pipeline::Perception},
+    message::image::Header,
+    perceive::{
+        Frame,
+        heatmap::{HeatImage, HeatRows, Heatmap},
+        pipeline::Perception,
+    },
 };
 
 /// The message for one processed frame, as on `~/heatmaps`.
@@ -33,21 +37,22 @@ fn heatmap(map: &Heatmap, header: &HeaderMsg) -> HeatmapMsg {
         peak: map.peak,
         peak_x: map.peak_x,
         peak_y: map.peak_y,
-        image: image(Picture::from(&map.image), header.clone()),
+        image: image(&map.heat, header.clone()),
         scale_x: map.scale_x,
         scale_y: map.scale_y,
     }
 }
 
-fn image(picture: Picture<'_>, header: HeaderMsg) -> Image {
+fn image(heat: &HeatRows, header: HeaderMsg) -> Image {
+    let HeatImage { size, encoding, data } = heat.image();
     Image {
         header,
-        height: picture.size.height,
-        width: picture.size.width,
-        encoding: picture.encoding.to_owned(),
+        height: size.height,
+        width: size.width,
+        encoding: encoding.name().to_owned(),
         is_bigendian: 0,
         // Rows of a picture that fits into a message do.
-        step: u32::try_from(picture.stride_bytes).unwrap_or(u32::MAX),
-        data: picture.data.to_vec(),
+        step: u32::try_from(heat.stride_bytes()).unwrap_or(u32::MAX),
+        data,
     }
 }

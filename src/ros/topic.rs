@@ -155,15 +155,18 @@ impl Bulk {
         self.publisher.get_inter_process_subscription_count().is_ok_and(|count| count > 0)
     }
 
-    /// Publishes what `write` makes of a buffer, whose memory is reused.
+    /// Publishes the message that `write` makes in a buffer, whose memory is reused.
     ///
     /// # Errors
     /// That of `write`, or rcl has no resources left.
-    pub fn publish<E: ToString>(&self, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), PublishError> {
+    pub fn publish<E: ToString>(
+        &self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<&[u8], E>,
+    ) -> Result<(), PublishError> {
         // Each message overwrites what a panic may have left of another.
         let mut buffer = self.buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
-        write(&mut buffer).map_err(|error| refused(&self.name, &error))?;
-        self.publisher.publish_raw(&buffer).map_err(|error| refused(&self.name, &error))
+        let message = write(&mut buffer).map_err(|error| refused(&self.name, &error))?;
+        self.publisher.publish_raw(message).map_err(|error| refused(&self.name, &error))
     }
 }
 

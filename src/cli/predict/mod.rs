@@ -14,7 +14,7 @@ use ndarray_npy::WriteNpyExt;
 
 use crate::{
     config::{NodeSettings, Overrides, ProviderChoice},
-    contract::{Bundle, Size},
+    contract::Bundle,
     perceive::{
         Frame, Pixels, Stamp,
         decode::Limits,
@@ -158,8 +158,8 @@ impl Predict {
         }
         for heatmap in &seen.heatmaps {
             let name = files::heatmap(stem, &heatmap.affordance);
-            let Size { width, height } = heatmap.image.size;
-            outputs.write_png(&name, &heatmap.image.data, (width, height), ExtendedColorType::L8)?;
+            let image = heatmap.heat.image();
+            outputs.write_png(&name, &image.data, (image.size.width, image.size.height), ExtendedColorType::L8)?;
             report.affordances.push(AffordanceReport::new(heatmap, name));
         }
         if self.raw {

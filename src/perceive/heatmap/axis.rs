@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// Where each output sample lies between two input samples: output centre `i + 0.5` scaled to input, clamped to the
 /// input's first and last centre (PyTorch's `interpolate(mode="bilinear", align_corners=False)`, no antialiasing).
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Axis {
     inputs: usize,
     /// Weight of the upper input sample, per output sample.
@@ -26,24 +26,25 @@ pub(crate) struct Cell {
 }
 
 impl Axis {
-    /// Prepares `inputs` -> `outputs` samples (both at least 1); free when nothing changed.
-    pub fn prepare(&mut self, inputs: usize, outputs: usize) {
-        if self.inputs == inputs && self.weight.len() == outputs {
-            return;
-        }
-        self.inputs = inputs;
-        self.weight.clear();
-        self.cells.clear();
+    /// `inputs` -> `outputs` samples (both at least 1).
+    pub fn new(inputs: usize, outputs: usize) -> Self {
+        let mut new = Self { inputs, weight: Vec::with_capacity(outputs), cells: Vec::new() };
         let scale = inputs as f64 / outputs as f64;
         for output in 0..outputs {
             let position = ((output as f64 + 0.5) * scale - 0.5).clamp(0.0, (inputs - 1) as f64);
             let lower = position as usize;
-            self.weight.push((position - lower as f64) as f32);
-            match self.cells.last_mut() {
+            new.weight.push((position - lower as f64) as f32);
+            match new.cells.last_mut() {
                 Some(cell) if cell.lower == lower => cell.outputs.end = output + 1,
-                _ => self.cells.push(Cell { lower, upper: (lower + 1).min(inputs - 1), outputs: output..output + 1 }),
+                _ => new.cells.push(Cell { lower, upper: (lower + 1).min(inputs - 1), outputs: output..output + 1 }),
             }
         }
+        new
+    }
+
+    /// How many samples a line of input has.
+    pub fn inputs(&self) -> usize {
+        self.inputs
     }
 
     /// Interpolates one line of input samples to all output samples.

@@ -2,10 +2,12 @@
 //! and LoopTrans, with its epsilon of 1e-10).
 
 pub(crate) mod axis;
+mod rows;
 mod upsample;
 
 use std::sync::Arc;
 
+pub use rows::HeatRows;
 pub use upsample::{HeatScale, Upsampler};
 
 pub use crate::config::{HeatmapEncoding, HeatmapSize};
@@ -38,7 +40,7 @@ pub struct Heatmap {
     /// Where it lies, in source pixels (y down).
     pub peak_y: f32,
     /// The heat.
-    pub image: HeatImage,
+    pub heat: HeatRows,
     /// Source pixels per heat pixel along x: `x_source = (x + 0.5) * scale_x - 0.5`.
     pub scale_x: f32,
     /// Source pixels per heat pixel along y.
@@ -53,12 +55,17 @@ impl HeatmapEncoding {
             Self::Float32 => 4,
         }
     }
+
+    /// Bytes of a row of a picture of this size.
+    pub(super) fn stride_bytes(self, size: Size) -> usize {
+        size.width as usize * self.bytes_per_pixel()
+    }
 }
 
 impl HeatImage {
     /// Bytes from one row to the next.
     pub fn stride_bytes(&self) -> usize {
-        self.size.width as usize * self.encoding.bytes_per_pixel()
+        self.encoding.stride_bytes(self.size)
     }
 }
 

@@ -31,6 +31,12 @@ fn size(height: u32, width: u32) -> Size {
     Size { height, width }
 }
 
+fn picture(up: &Upsampler, map: &[f32], scale: &HeatScale, encoding: HeatmapEncoding) -> HeatImage {
+    let mut heat = HeatRows::default();
+    up.prepare(map, scale, encoding, &mut heat);
+    heat.image()
+}
+
 fn golden_map() -> Vec<f32> {
     (0..14 * 14).map(|k| ((3 * (k / 14) + 5 * (k % 14)) % 11) as f32 / 10.0).collect()
 }
@@ -54,10 +60,9 @@ fn heat_equals_the_definition_in_f64() {
         let (map, from) = (golden_map(), size(14, 14));
         let expected = reference(&map, from, to);
         let (low, high) = min_max(&expected);
-        let mut up = Upsampler::new(from, to);
+        let up = Upsampler::new(from, to);
         let scale = up.scale(&map).unwrap();
-        let mut image = HeatImage { encoding: HeatmapEncoding::Float32, ..HeatImage::default() };
-        up.render(&map, &scale, &mut image);
+        let image = picture(&up, &map, &scale, HeatmapEncoding::Float32);
         assert_eq!((image.size, image.data.len()), (to, expected.len() * 4));
         for (found, raw) in image.data.as_chunks::<4>().0.iter().zip(&expected) {
             let expected = (raw - low) / (high - low + 1e-10);
@@ -72,8 +77,7 @@ fn mono8_is_the_heat_rounded_to_nearest() {
     let (map, from, to) = (golden_map(), size(14, 14), size(480, 640));
     let mut up = Upsampler::new(from, to);
     let scale = up.scale(&map).unwrap();
-    let (mut mono, mut values) = (HeatImage::default(), Vec::new());
-    up.render(&map, &scale, &mut mono);
+    let (mono, mut values) = (picture(&up, &map, &scale, HeatmapEncoding::Mono8), Vec::new());
     up.render_values(&map, &scale, &mut values);
     for (byte, heat) in mono.data.iter().zip(&values) {
         // Half a level, and what float rounding may add to it.
@@ -86,12 +90,11 @@ fn mono8_is_the_heat_rounded_to_nearest() {
 #[test]
 fn a_flat_map_is_cold_everywhere() {
     for value in [0.0, 0.1, -7.3e8] {
-        let mut up = Upsampler::new(size(14, 14), size(48, 64));
+        let up = Upsampler::new(size(14, 14), size(48, 64));
         let map = [value; 196];
         let scale = up.scale(&map).unwrap();
         assert_eq!((scale.range, scale.peak), (0.0, 0.0));
-        let mut image = HeatImage::default();
-        up.render(&map, &scale, &mut image);
+        let image = picture(&up, &map, &scale, HeatmapEncoding::Mono8);
         assert!(image.data.iter().all(|b| *b == 0));
     }
 }
@@ -148,8 +151,7 @@ proptest! {
         up.render_max(&scaled, &mut combined);
         let mut expected = Vec::new();
         for (map, scale) in &scaled {
-            let mut single = HeatImage { encoding, ..HeatImage::default() };
-            up.render(map, scale, &mut single);
+            let single = picture(&up, map, scale, encoding);
             // Heat is never negative, so its bits as a big-endian number order as the heat does.
             let units: Vec<u32> = match encoding {
                 HeatmapEncoding::Mono8 => single.data.iter().map(|b| u32::from(*b)).collect(),

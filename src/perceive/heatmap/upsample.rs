@@ -1,8 +1,10 @@
 //! Class maps to heat, in one pass over the output.
 
+use std::sync::Arc;
+
 use pulp::Arch;
 
-use super::{HeatImage, HeatmapEncoding, axis::Axis};
+use super::{HeatImage, HeatRows, HeatmapEncoding, axis::Axis};
 use crate::{contract::Size, perceive::FrameError};
 
 /// The evaluation protocol's epsilon: keeps a flat map from dividing by zero.
@@ -32,7 +34,8 @@ pub struct Upsampler {
     map: Size,
     out: Size,
     x: Axis,
-    y: Axis,
+    /// Shared with what is written later.
+    y: Arc<Axis>,
     /// Class map rows interpolated along x: f32 [h, W] for one map, [2, A, W] for a combined one.
     rows: Vec<f32>,
     best: Vec<f32>,
@@ -44,18 +47,19 @@ pub struct Upsampler {
 impl Upsampler {
     /// From `map` cells to `out` pixels; every side must be at least 1.
     pub fn new(map: Size, out: Size) -> Self {
-        let (x, y) = (Axis::default(), Axis::default());
+        let x = Axis::new(map.width as usize, out.width as usize);
+        let y = Arc::new(Axis::new(map.height as usize, out.height as usize));
         let (rows, best, candidates) = (Vec::new(), Vec::new(), Vec::new());
-        let mut new = Self { map, out, x, y, rows, best, candidates, arch: Arch::new() };
-        new.set_output(out);
-        new
+        Self { map, out, x, y, rows, best, candidates, arch: Arch::new() }
     }
 
-    /// Changes the output size.
+    /// Changes the output size; free when it is the same.
     pub fn set_output(&mut self, out: Size) {
-        self.out = out;
-        self.x.prepare(self.map.width as usize, out.width as usize);
-        self.y.prepare(self.map.height as usize, out.height as usize);
+        if out != self.out {
+            self.x = Axis::new(self.map.width as usize, out.width as usize);
+            self.y = Arc::new(Axis::new(self.map.height as usize, out.height as usize));
+            self.out = out;
+        }
     }
 
     /// The output size.
@@ -98,20 +102,26 @@ impl Upsampler {
         Ok(HeatScale { low, range, gain, peak: (range * gain).min(1.0), peak_at })
     }
 
+    /// One map's heat, to be written as a picture in this encoding.
+    pub fn prepare(&self, map: &[f32], scale: &HeatScale, encoding: HeatmapEncoding, out: &mut HeatRows) {
+        (out.size, out.encoding) = (self.out, encoding);
+        out.y.clone_from(&self.y);
+        self.arch.dispatch(
+            #[inline(always)]
+            || interpolate_rows(map, (&self.x, scale, full_scale(encoding)), &mut out.rows),
+        );
+    }
+
     /// Writes one map's heat as a picture.
-    pub fn render(&mut self, map: &[f32], scale: &HeatScale, out: &mut HeatImage) {
+    fn render(&mut self, map: &[f32], scale: &HeatScale, out: &mut HeatImage) {
         self.prepare_image(out);
-        let encoding = out.encoding;
-        let stride_bytes = out.stride_bytes();
+        let Self { x, y, rows, .. } = self;
+        let HeatImage { size, encoding, data } = out;
         self.arch.dispatch(
             #[inline(always)]
             || {
-                self.interpolate_rows(map, scale, full_scale(encoding));
-                self.for_each_row(|y, top, bottom, t| {
-                    let row = &mut out.data[y * stride_bytes..][..stride_bytes];
-                    let values = top.iter().zip(bottom).map(|(a, b)| a + t * (b - a));
-                    write_row(encoding, values, row);
-                });
+                interpolate_rows(map, (x, scale, full_scale(*encoding)), rows);
+                write_pixels(rows, y, (*size, *encoding), data);
             },
         );
     }
@@ -120,11 +130,12 @@ impl Upsampler {
     pub fn render_values(&mut self, map: &[f32], scale: &HeatScale, out: &mut Vec<f32>) {
         let width = self.out.width as usize;
         out.resize(width * self.out.height as usize, 0.0);
+        let Self { x, y, rows, .. } = self;
         self.arch.dispatch(
             #[inline(always)]
             || {
-                self.interpolate_rows(map, scale, 1.0);
-                self.for_each_row(|y, top, bottom, t| {
+                interpolate_rows(map, (x, scale, 1.0), rows);
+                for_each_row(rows, y, width, |y, top, bottom, t| {
                     let row = &mut out[y * width..][..width];
                     for (o, (a, b)) in row.iter_mut().zip(top.iter().zip(bottom)) {
                         *o = clamp(a + t * (b - a), 1.0);
@@ -184,28 +195,38 @@ impl Upsampler {
         out.size = self.out;
         out.data.resize(out.stride_bytes() * self.out.height as usize, 0);
     }
+}
 
-    /// Fills `rows` [h, W] with the map's rows interpolated along x, as heat times `full`.
-    #[inline(always)]
-    fn interpolate_rows(&mut self, map: &[f32], scale: &HeatScale, full: f32) {
-        let width = self.out.width as usize;
-        self.rows.resize(width * self.map.height as usize, 0.0);
-        for (line, out) in map.chunks_exact(self.map.width as usize).zip(self.rows.chunks_exact_mut(width)) {
-            interpolate_scaled(&self.x, line, scale, full, out);
+/// Fills `rows` [h, W] with the map's rows interpolated along x, as heat times `full`.
+#[inline(always)]
+fn interpolate_rows(map: &[f32], (x, scale, full): (&Axis, &HeatScale, f32), rows: &mut Vec<f32>) {
+    let (inputs, width) = (x.inputs(), x.weight.len());
+    rows.resize(width * (map.len() / inputs), 0.0);
+    for (line, out) in map.chunks_exact(inputs).zip(rows.chunks_exact_mut(width)) {
+        interpolate_scaled(x, line, scale, full, out);
+    }
+}
+
+/// Calls `write(y, row above, row below, weight of the row below)` for every output row.
+#[inline(always)]
+fn for_each_row(rows: &[f32], y: &Axis, width: usize, mut write: impl FnMut(usize, &[f32], &[f32], f32)) {
+    for band in &y.cells {
+        let (top, bottom) = (&rows[band.lower * width..][..width], &rows[band.upper * width..][..width]);
+        for row in band.outputs.clone() {
+            write(row, top, bottom, y.weight[row]);
         }
     }
+}
 
-    /// Calls `write(y, row above, row below, weight of the row below)` for every output row.
-    #[inline(always)]
-    fn for_each_row(&self, mut write: impl FnMut(usize, &[f32], &[f32], f32)) {
-        let width = self.out.width as usize;
-        for band in &self.y.cells {
-            let (top, bottom) = (&self.rows[band.lower * width..][..width], &self.rows[band.upper * width..][..width]);
-            for y in band.outputs.clone() {
-                write(y, top, bottom, self.y.weight[y]);
-            }
-        }
-    }
+/// Writes a picture whose class map was interpolated along x.
+#[inline(always)]
+pub(super) fn write_pixels(rows: &[f32], y: &Axis, (size, encoding): (Size, HeatmapEncoding), out: &mut [u8]) {
+    let stride_bytes = encoding.stride_bytes(size);
+    for_each_row(rows, y, size.width as usize, |y, top, bottom, t| {
+        let row = &mut out[y * stride_bytes..][..stride_bytes];
+        let values = top.iter().zip(bottom).map(|(a, b)| a + t * (b - a));
+        write_row(encoding, values, row);
+    });
 }
 
 /// What heat 1.0 is in the encoding's own units.

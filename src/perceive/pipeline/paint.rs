@@ -7,7 +7,7 @@ use crate::{
     contract::Size,
     perceive::{
         FrameError,
-        heatmap::{HeatImage, HeatScale, Heatmap, HeatmapEncoding, HeatmapSize, Upsampler},
+        heatmap::{HeatImage, HeatRows, HeatScale, Heatmap, HeatmapEncoding, HeatmapSize, Upsampler},
         overlay::HeatLayer,
     },
 };
@@ -22,7 +22,7 @@ pub(super) struct HeatPainter {
     /// The combined heat as the overlay needs it, where the published picture is another or not wanted.
     levels: HeatImage,
     spare_combined: HeatImage,
-    spare_images: Vec<HeatImage>,
+    spare_heats: Vec<HeatRows>,
 }
 
 impl HeatPainter {
@@ -34,7 +34,7 @@ impl HeatPainter {
             upsampler: Upsampler::new(cells, network),
             levels: HeatImage::default(),
             spare_combined: HeatImage::default(),
-            spare_images: Vec::new(),
+            spare_heats: Vec::new(),
         }
     }
 
@@ -85,18 +85,18 @@ impl HeatPainter {
     }
 
     fn take_back(&mut self, out: &mut Perception) {
-        self.spare_images.extend(out.heatmaps.drain(..).map(|heatmap| heatmap.image));
+        self.spare_heats.extend(out.heatmaps.drain(..).map(|heatmap| heatmap.heat));
         if let Some(image) = out.combined.take() {
             self.spare_combined = image;
         }
     }
 
     fn heatmap(&mut self, map: &RequestedMap<'_>, source: Size) -> Heatmap {
-        let mut image = self.spare_images.pop().unwrap_or_default();
-        image.encoding = self.encoding;
-        self.upsampler.render(map.map, &map.scale, &mut image);
-        let scale_x = source.width as f32 / image.size.width as f32;
-        let scale_y = source.height as f32 / image.size.height as f32;
+        let mut heat = self.spare_heats.pop().unwrap_or_default();
+        self.upsampler.prepare(map.map, &map.scale, self.encoding, &mut heat);
+        let Size { height, width } = heat.size();
+        let scale_x = source.width as f32 / width as f32;
+        let scale_y = source.height as f32 / height as f32;
         let [peak_x, peak_y] = map.scale.peak_at;
         Heatmap {
             class_id: map.requested.class_id,
@@ -105,7 +105,7 @@ impl HeatPainter {
             peak: map.scale.peak,
             peak_x: (peak_x as f32 + 0.5) * scale_x - 0.5,
             peak_y: (peak_y as f32 + 0.5) * scale_y - 0.5,
-            image,
+            heat,
             scale_x,
             scale_y,
         }
