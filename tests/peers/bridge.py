@@ -219,7 +219,8 @@ class Bridge:
             publishers = ends(self.node.get_publishers_info_by_topic(topic))
             subscriptions = ends(self.node.get_subscriptions_info_by_topic(topic))
             if publishers or subscriptions:
-                return self.say("qos", publishers=publishers, subscriptions=subscriptions)
+                self.say("qos", publishers=publishers, subscriptions=subscriptions)
+                return
             if time.monotonic() > deadline:
                 raise SystemExit(f"{command['node']} has no end of {topic} after {MATCH_SECONDS} s")
             time.sleep(0.02)
