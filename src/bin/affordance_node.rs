@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::Context;
+use anyhow::anyhow;
 use clap::Parser;
 use looptrans_ros::{
     config::{ParameterSet, RosArgs, config_text},
@@ -68,5 +68,5 @@ fn restart(more: &[&str]) -> anyhow::Result<Infallible> {
     let called = args.next().unwrap_or_else(|| NODE_NAME.into());
     let program = std::env::current_exe();
     let error = program.map_or_else(|error| error, |path| Command::new(path).arg0(called).args(args).args(more).exec());
-    Err(error).with_context(|| format!("cannot start anew with {}", more.join(" ")))
+    Err(anyhow!("cannot start anew with {}: {error}", more.join(" ")))
 }
