@@ -9,8 +9,8 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use looptrans_ros::config::{
-    self, DoubleDefault, HeatmapEncoding, Kind, NodeSettings, PARAMETERS, ProviderChoice, Reliability, RosArgs,
-    StampPolicy,
+    self, DoubleDefault, Endpoint, HeatmapEncoding, History, Kind, NodeSettings, PARAMETERS, ProviderChoice,
+    Reliability, RosArgs, StampPolicy,
 };
 use tempfile::TempDir;
 
@@ -477,6 +477,36 @@ fn arguments_are_read_as_ros2_launch_gives_them() {
     assert_eq!(parsed.user_args, ["--own", "x"]);
     let settings = NodeSettings::from_overrides(&parsed.overrides).unwrap();
     assert_eq!((settings.max_regions, settings.device_id), (3, 1));
+}
+
+#[test]
+fn qos_overrides_are_read_from_nested_and_dotted_keys_and_from_arguments() {
+    let file = file(
+        "/**:\n  ros__parameters:\n    qos_overrides:\n      /cam/image: {subscription: {depth: 2, deadline: 5}}\n\
+         \x20   qos_overrides./node/heat.publisher:\n      history: keep_all\n",
+    );
+    let rule = "qos_overrides./cam/image.subscription.depth:=3";
+    let args = ["--ros-args", "--params-file", file.path.to_str().unwrap(), "-p", rule];
+    let overrides = settings(&args).unwrap().qos_overrides;
+    let image = overrides.of("/cam/image", Endpoint::Subscription);
+    assert_eq!((image.depth, image.deadline), (Some(3), Some(Duration::from_nanos(5))), "the last one wins");
+    assert_eq!(overrides.of("/node/heat", Endpoint::Publisher).history, Some(History::KeepAll));
+    assert_eq!(overrides.targets().count(), 2);
+}
+
+#[test]
+fn the_last_switch_says_whether_there_is_a_log_file() {
+    for (switches, expected) in [
+        (&[][..], true),
+        (&["--disable-external-lib-logs"], false),
+        (&["--disable-stdout-logs"], true),
+        (&["--enable-external-lib-logs"], true),
+        (&["--disable-external-lib-logs", "--enable-external-lib-logs"], true),
+        (&["--enable-external-lib-logs", "--", "own", "--ros-args", "--disable-external-lib-logs"], false),
+    ] {
+        let args = parse(&[&["--ros-args"], switches].concat()).unwrap();
+        assert_eq!(args.writes_log_file, expected, "{switches:?}");
+    }
 }
 
 #[test]

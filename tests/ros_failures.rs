@@ -76,6 +76,8 @@ fn run(scratch: &Path, library: &Path, plan: &str) -> Run {
     let domain = Domain::claim();
     let params = node::params_file(&node::parameters(json!({"stamp_policy": "accept"})));
     let mut command = node::command(&domain, params.path(), &["-r", "image:=/cam/image"]);
+    // A log folder that is not there yet, and where a file that could not be deleted hurts nobody.
+    command.env("ROS_LOG_DIR", scratch.join(&name).join("log"));
     command.env("LD_PRELOAD", library).env("LOOPTRANS_FAIL", plan).env("LOOPTRANS_FAIL_LOG", &calls);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log).unwrap());
     let mut camera = ros_camera(&domain);

@@ -8,7 +8,7 @@
 mod models;
 mod ros_support;
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use looptrans_ros::{
     config::config_text,
@@ -248,4 +248,87 @@ fn warnings_reach_rosout() {
     let _node = Node::start(&domain, json!({"input_timeout": 0.3}));
     let warning = peer.next_that("/rosout", |log| log["msg"].as_str().unwrap().contains("no publisher on /cam/image"));
     assert_eq!((&warning["name"], warning["level"].as_u64()), (&json!("affordance_node"), Some(30)));
+}
+
+/// The real node with other variables (None: unset) and more arguments, until it waits for images; then it is told to end.
+/// Returns its log.
+fn runs(variables: &[(&str, Option<&Path>)], args: &[&str]) -> String {
+    let params = node::params_file(&node::parameters(json!({})));
+    let mut command = node::command(&Domain::claim(), params.path(), &["-r", "image:=/cam/image"]);
+    for (name, value) in variables {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.args(args);
+    let mut node = Node::spawn(command);
+    node.logged("waiting for images on /cam/image");
+    let ended = node.stop("TERM");
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    ended.stderr
+}
+
+#[test]
+fn without_a_place_for_a_log_file_the_node_runs_and_says_so_once() {
+    // A folder below a file can be made by nobody, root included.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below = file.path().join("below");
+    let bare = [("HOME", None), ("ROS_HOME", None), ("ROS_LOG_DIR", None)];
+    for (variable, value, cause) in [
+        ("HOME", None, "no home".to_owned()),
+        ("HOME", Some(Path::new("")), "no home".to_owned()),
+        ("HOME", Some(&below), format!("{}/.ros/log: Not a directory", below.display())),
+        ("ROS_HOME", Some(&below), format!("{}/log: Not a directory", below.display())),
+        ("ROS_LOG_DIR", Some(&below), format!("{}: Not a directory", below.display())),
+    ] {
+        let log = runs(&[&bare[..], &[(variable, value)]].concat(), &[]);
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains("no log file")).collect();
+        assert_eq!(warnings.len(), 1, "{cause}: {log}");
+        let told = ["[WARN] [affordance_node]: ", &cause, "ROS_LOG_DIR"];
+        assert!(told.iter().all(|part| warnings[0].contains(part)), "{cause}: {}", warnings[0]);
+    }
+}
+
+#[test]
+fn a_log_file_is_written_where_it_can_be_and_not_where_rcl_is_told_not_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("log");
+    let log = runs(&[("ROS_LOG_DIR", Some(&place))], &[]);
+    assert!(!log.contains("no log file"), "{log}");
+    assert_eq!(fs::read_dir(&place).unwrap().count(), 1, "rcl's, and nothing of a trial");
+    let log = runs(&[("ROS_LOG_DIR", Some(Path::new("/dev/null/log")))], &["--disable-external-lib-logs"]);
+    assert!(!log.contains("no log file"), "{log}");
+}
+
+#[test]
+fn a_temporary_folder_that_cannot_be_written_and_an_unknown_locale_do_no_harm() {
+    let unknown = Some(Path::new("xx_YY.none"));
+    runs(&[("TMPDIR", Some(Path::new("/dev/null/tmp"))), ("LANG", unknown), ("LC_ALL", unknown)], &[]);
+}
+
+#[test]
+fn a_stderr_that_is_closed_full_or_without_a_reader_does_no_harm() {
+    for redirection in ["2>&-", "2>/dev/full", "2> >(exit)", "<&- >&- 2>&-"] {
+        let domain = Domain::claim();
+        let parameters = node::parameters(json!({"input_timeout": 0.3}));
+        let params = node::params_file(&parameters);
+        let node = node::command(&domain, params.path(), &["-r", "image:=/cam/image"]);
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", &format!("exec \"$0\" \"$@\" {redirection}")])
+            .arg(node.get_program())
+            .args(node.get_args());
+        domain.apply(&mut command);
+        let node = Node::spawn(command);
+        // Nobody hears its log; its status tells that it runs, also after it has said why it is silent.
+        let mut peer = ros_support::bridge::Bridge::start(&domain);
+        peer.advertise("/cam/image", IMAGE);
+        let latched = json!({"durability": "transient_local", "depth": 1});
+        peer.subscribe_with(ros_support::rig::STATUS, "looptrans_ros/msg/NodeStatus", latched);
+        let is_told = |status: &Value| status["reasons"].to_string().contains("nothing comes on /cam/image");
+        (0..2).for_each(|_| drop(peer.next_that(ros_support::rig::STATUS, is_told)));
+        assert_eq!((redirection, node.stop("TERM").status.code()), (redirection, Some(0)));
+    }
 }

@@ -1,11 +1,17 @@
 //! The robot's node: `affordance_node --ros-args -r image:=/camera/image --params-file FILE`.
 
-use std::io::{Write, stderr, stdout};
+use std::{
+    convert::Infallible,
+    io::{Write, stderr, stdout},
+    os::unix::process::CommandExt,
+    process::Command,
+};
 
+use anyhow::anyhow;
 use clap::Parser;
 use looptrans_ros::{
     config::{ParameterSet, RosArgs, config_text},
-    ros::{self, NODE_NAME, NodeError},
+    ros::{self, NODE_NAME, NodeError, log_file},
 };
 
 /// Exit status when the model hangs: EX_SOFTWARE of sysexits.h. The node is sound: start it anew.
@@ -46,8 +52,21 @@ fn start() -> anyhow::Result<()> {
         return Ok(());
     }
     let parameters = ParameterSet::from_overrides(&args.overrides)?;
+    if let Some(obstacle) = log_file::obstacle(&args) {
+        let _ = writeln!(stderr(), "[WARN] [{NODE_NAME}]: {obstacle}");
+        match restart(&log_file::WITHOUT_LOG_FILE)? {}
+    }
     if let Some(summary) = ros::run(&args, parameters, std::process::abort)? {
         writeln!(stdout(), "{}", serde_json::to_string(&summary)?)?;
     }
     Ok(())
+}
+
+/// Begins this process anew with more arguments: rcl gets them from the process, and they cannot be changed within it.
+fn restart(more: &[&str]) -> anyhow::Result<Infallible> {
+    let mut args = std::env::args_os();
+    let called = args.next().unwrap_or_else(|| NODE_NAME.into());
+    let program = std::env::current_exe();
+    let error = program.map_or_else(|error| error, |path| Command::new(path).arg0(called).args(args).args(more).exec());
+    Err(anyhow!("cannot start anew with {}: {error}", more.join(" ")))
 }

@@ -5,7 +5,7 @@
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         pub enum $name { $($(#[$value_doc])* $value),+ }
 
         impl $name {
@@ -101,6 +101,50 @@ choice! {
         BestEffort = "best_effort",
         /// Lost messages are sent again. As a request it matches reliable publishers only.
         Reliable = "reliable",
+    }
+}
+
+choice! {
+    /// ROS 2 durability QoS.
+    Durability {
+        /// Who comes late gets what is sent from then on.
+        #[default]
+        Volatile = "volatile",
+        /// Who comes late gets the last messages too.
+        TransientLocal = "transient_local",
+    }
+}
+
+choice! {
+    /// ROS 2 history QoS.
+    History {
+        /// The newest messages, as many as the depth says.
+        #[default]
+        KeepLast = "keep_last",
+        /// All of them, as far as the middleware's memory goes.
+        KeepAll = "keep_all",
+    }
+}
+
+choice! {
+    /// ROS 2 liveliness QoS: what shows that a publisher is alive.
+    Liveliness {
+        /// Its process.
+        #[default]
+        Automatic = "automatic",
+        /// Its messages.
+        ManualByTopic = "manual_by_topic",
+    }
+}
+
+choice! {
+    /// The two ends of a topic, as `qos_overrides` name them.
+    Endpoint {
+        /// Who sends.
+        #[default]
+        Publisher = "publisher",
+        /// Who receives.
+        Subscription = "subscription",
     }
 }
 

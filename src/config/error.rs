@@ -33,6 +33,16 @@ pub enum ConfigError {
         /// Empty, or "; did you mean ...?".
         hint: String,
     },
+    /// A name under `qos_overrides` that says no topic, end or policy.
+    #[error("{origin}: parameter {name}: {problem}")]
+    QosOverride {
+        /// Where it was set.
+        origin: Origin,
+        /// The name, shortened.
+        name: String,
+        /// Expected, found, a hint.
+        problem: String,
+    },
     /// A `--ros-args` argument that rcl would refuse.
     #[error("command line: {argument}: {problem}")]
     Argument {
@@ -67,8 +77,8 @@ pub enum ConfigError {
 pub struct ValueError {
     /// Where it was set.
     pub origin: Origin,
-    /// Its name.
-    pub name: &'static str,
+    /// Its name, shortened.
+    pub name: String,
     /// Type and range.
     pub expected: String,
     /// The value and its type.

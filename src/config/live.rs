@@ -1,10 +1,10 @@
 //! The parameters while the node runs: read, described, listed, and set all or none.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use super::{
     ConfigError, DoubleDefault, Kind, NodeSettings, Origin, Override, Overrides, PARAMETERS, Parameter, ParameterValue,
-    find, value::shorten,
+    find, qos_overrides, value::shorten,
 };
 
 /// The parameter that changes with the model, and not by a set.
@@ -14,9 +14,12 @@ const MODEL: &str = "model";
 #[derive(Debug, Clone)]
 pub struct ParameterSet {
     /// A parameter without a value is one that is unset, which its description explains.
-    values: BTreeMap<&'static str, ParameterValue>,
+    values: Values,
     settings: Arc<NodeSettings>,
 }
+
+/// By name: the table's names, and those of the `qos_overrides` that were given.
+type Values = BTreeMap<Cow<'static, str>, ParameterValue>;
 
 /// One change that is asked for. None: unset it.
 pub type Change = (String, Option<ParameterValue>);
@@ -25,7 +28,7 @@ pub type Change = (String, Option<ParameterValue>);
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changed {
     /// The parameter.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Before.
     pub was: Option<ParameterValue>,
     /// Now.
@@ -74,9 +77,11 @@ impl ParameterSet {
         let settings = Arc::new(NodeSettings::from_overrides(overrides)?);
         let value = |parameter: &Parameter| {
             let given = overrides.get(parameter.name).map(|given| given.value.clone());
-            Some((parameter.name, given.or_else(|| parameter.kind.default_value())?))
+            Some((parameter.name.into(), given.or_else(|| parameter.kind.default_value())?))
         };
-        Ok(Self { values: PARAMETERS.iter().filter_map(value).collect(), settings })
+        let is_qos = |(name, _): &(&String, _)| qos_overrides::is_one(name);
+        let qos = overrides.iter().filter(is_qos).map(|(name, given)| (name.clone().into(), given.value.clone()));
+        Ok(Self { values: PARAMETERS.iter().filter_map(value).chain(qos).collect(), settings })
     }
 
     /// What the values come to.
@@ -85,8 +90,8 @@ impl ParameterSet {
     }
 
     /// Every parameter that has a value.
-    pub fn values(&self) -> impl Iterator<Item = (&'static str, &ParameterValue)> {
-        self.values.iter().map(|(name, value)| (*name, value))
+    pub fn values(&self) -> impl Iterator<Item = (&str, &ParameterValue)> {
+        self.values.iter().map(|(name, value)| (&**name, value))
     }
 
     /// A parameter's value; None where it is unset or there is no such parameter.
@@ -110,7 +115,7 @@ impl ParameterSet {
         for (name, value) in changes {
             let parameter = changeable(name)?;
             match value {
-                Some(value) => values.insert(parameter.name, value.clone()),
+                Some(value) => values.insert(parameter.name.into(), value.clone()),
                 None if parameter.kind.default_value().is_none() => values.remove(parameter.name),
                 None => return Err(format!("parameter {}: cannot be unset", parameter.name)),
             };
@@ -129,30 +134,34 @@ impl ParameterSet {
     pub fn set_model(&mut self, folder: Option<&Path>) -> Result<Vec<Changed>, String> {
         let text = folder.map_or_else(String::new, |folder| folder.to_string_lossy().into_owned());
         let mut values = self.values.clone();
-        values.insert(MODEL, ParameterValue::String(text));
+        values.insert(MODEL.into(), ParameterValue::String(text));
         self.replace(values, &[MODEL], |_| Ok(()))
     }
 
     fn replace(
         &mut self,
-        values: BTreeMap<&'static str, ParameterValue>,
+        values: Values,
         names: &[&'static str],
         fits: impl FnOnce(&NodeSettings) -> Result<(), String>,
     ) -> Result<Vec<Changed>, String> {
-        let given = |(name, value): (&&'static str, &ParameterValue)| {
-            ((*name).to_owned(), Override { value: value.clone(), origin: Origin::Request })
+        let given = |(name, value): (&Cow<'static, str>, &ParameterValue)| {
+            (name.clone().into_owned(), Override { value: value.clone(), origin: Origin::Request })
         };
         let settings = NodeSettings::from_overrides(&values.iter().map(given).collect()).map_err(|e| e.to_string())?;
         fits(&settings)?;
         let before = std::mem::replace(&mut self.values, values);
         self.settings = Arc::new(settings);
-        let changed = |&name| Changed { name, was: before.get(name).cloned(), value: self.values.get(name).cloned() };
+        let changed = |&name: &&'static str| Changed {
+            name: name.into(),
+            was: before.get(name).cloned(),
+            value: self.values.get(name).cloned(),
+        };
         Ok(names.iter().map(changed).filter(|changed| changed.was != changed.value).collect())
     }
 
     /// The names that have one of these prefixes (all, if none is given), with at most `depth` parts behind it (0: any
     /// number), and the prefixes that occur in them: rcl_interfaces/srv/ListParameters.
-    pub fn list(&self, prefixes: &[String], depth: u64) -> (Vec<&'static str>, Vec<&'static str>) {
+    pub fn list(&self, prefixes: &[String], depth: u64) -> (Vec<&str>, Vec<&str>) {
         let near = |rest: &str| depth == 0 || (rest.matches('.').count() as u64) < depth;
         let under = |name: &str, prefix: &str| {
             name == prefix || name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.')).is_some_and(near)
@@ -160,8 +169,8 @@ impl ParameterSet {
         let wanted = |name: &str| {
             if prefixes.is_empty() { near(name) } else { prefixes.iter().any(|prefix| under(name, prefix)) }
         };
-        let names: Vec<&'static str> = self.values.keys().copied().filter(|name| wanted(name)).collect();
-        let mut found: Vec<&'static str> =
+        let names: Vec<&str> = self.values.keys().map(|name| &**name).filter(|name| wanted(name)).collect();
+        let mut found: Vec<&str> =
             names.iter().filter_map(|name| name.rsplit_once('.').map(|(prefix, _)| prefix)).collect();
         found.dedup();
         (names, found)
@@ -170,6 +179,9 @@ impl ParameterSet {
 
 fn changeable(name: &str) -> Result<&'static Parameter, String> {
     match find(name) {
+        None if qos_overrides::is_one(name) => {
+            Err(format!("parameter {:?}: read-only: it is set when the node starts", shorten(name)))
+        }
         Some(parameter) if parameter.live => Ok(parameter),
         Some(parameter) if parameter.name == MODEL => Err(format!("parameter {MODEL}: read-only: use ~/set_model")),
         Some(parameter) => Err(format!("parameter {}: read-only: it is set when the node starts", parameter.name)),
@@ -198,7 +210,7 @@ mod tests {
     fn a_set_changes_value_and_setting() {
         let mut set = set();
         let changed = set.set(&[change("max_rate", Double(5.0))], anything).unwrap();
-        assert_eq!(changed, [Changed { name: "max_rate", was: Some(Double(0.0)), value: Some(Double(5.0)) }]);
+        assert_eq!(changed, [Changed { name: "max_rate".into(), was: Some(Double(0.0)), value: Some(Double(5.0)) }]);
         assert_eq!((set.get("max_rate"), set.settings().max_rate_hz), (Some(&Double(5.0)), Some(5.0)));
         assert_eq!(set.set(&[change("max_rate", Double(5.0))], anything).unwrap(), [], "the same again");
     }
@@ -272,5 +284,20 @@ mod tests {
         assert_eq!(prefixes, ["diagnostic_updater"]);
         assert_eq!(set.list(&["max_rate".to_owned()], 1).0, ["max_rate"]);
         assert_eq!(set.list(&["max".to_owned()], 0).0, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn overrides_of_qos_are_parameters_that_cannot_be_changed() {
+        let name = "qos_overrides./cam/image.subscription.depth";
+        let given = Override { value: Integer(3), origin: Origin::CommandLine };
+        let mut set = ParameterSet::from_overrides(&[(name.to_owned(), given)].into()).unwrap();
+        assert_eq!(set.list(&["qos_overrides".to_owned()], 0).0, [name]);
+        assert!(set.list(&[], 0).1.contains(&"qos_overrides./cam/image.subscription"));
+        assert_eq!(set.get(name), Some(&Integer(3)));
+        assert!(set.set(&[change(name, Integer(4))], anything).unwrap_err().contains("read-only"));
+        let before = set.settings().qos_overrides.clone();
+        set.set(&[change("max_regions", Integer(4))], anything).unwrap();
+        assert_eq!((&set.settings().qos_overrides, set.get(name)), (&before, Some(&Integer(3))), "another change");
+        assert_eq!(before.targets().count(), 1);
     }
 }

@@ -10,7 +10,7 @@ pub(super) fn is_token(text: &str) -> bool {
 }
 
 /// "a", "a/b", "/a/b" or "~/a/b".
-fn is_topic_name(text: &str) -> bool {
+pub(super) fn is_topic_name(text: &str) -> bool {
     let tokens = text.strip_prefix("~/").or_else(|| text.strip_prefix('/')).unwrap_or(text);
     tokens.split('/').all(is_token)
 }

@@ -17,7 +17,9 @@ const LOG_LEVELS: [&str; 6] = ["debug", "info", "warn", "error", "fatal", "unset
 /// Of an argument in a message, in characters.
 const LONGEST_SHOWN: usize = 120;
 const LONGEST_PROBLEM: usize = 400;
-const SWITCHES: [&str; 3] = ["rosout-logs", "stdout-logs", "external-lib-logs"];
+/// The switch of rcl's log file.
+const LOG_FILE: &str = "external-lib-logs";
+const OTHER_SWITCHES: [&str; 2] = ["rosout-logs", "stdout-logs"];
 
 /// What the arguments say. Made by [`RosArgs::from_process`].
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,8 @@ pub struct RosArgs {
     pub unmatched_files: Vec<UnmatchedFile>,
     /// Arguments that are not ROS's, in order, without the program's name.
     pub user_args: Vec<String>,
+    /// May rcl write a log file? Not after `--disable-external-lib-logs`.
+    pub writes_log_file: bool,
     rules: Vec<Rule>,
 }
 
@@ -51,6 +55,7 @@ struct Collected {
     rules: Vec<Rule>,
     sources: Vec<Source>,
     user_args: Vec<String>,
+    no_log_file: bool,
 }
 
 impl RosArgs {
@@ -76,11 +81,18 @@ impl RosArgs {
     /// An argument that rcl refuses or does not know, a rule outside of `--ros-args`, or a parameter file that cannot be
     /// read, is larger than 1 MiB, or is not what rcl reads.
     pub fn parse(args: &[String], default_name: &str) -> Result<Self, ConfigError> {
-        let Collected { rules, sources, user_args } = collect(args)?;
+        let Collected { rules, sources, user_args, no_log_file } = collect(args)?;
         let node_name = remap::node_name(&rules, default_name);
         let namespace = remap::namespace(&rules, &node_name);
-        let mut ros_args =
-            Self { node_name, namespace, overrides: Overrides::new(), unmatched_files: Vec::new(), user_args, rules };
+        let mut ros_args = Self {
+            node_name,
+            namespace,
+            overrides: Overrides::new(),
+            unmatched_files: Vec::new(),
+            user_args,
+            writes_log_file: !no_log_file,
+            rules,
+        };
         for source in sources {
             ros_args.apply(source)?;
         }
@@ -183,8 +195,11 @@ fn ros_argument<'a>(
             value("a file")?;
         }
         _ => {
-            let switch = flag.strip_prefix("--enable-").or_else(|| flag.strip_prefix("--disable-"));
-            if !switch.is_some_and(|switch| SWITCHES.contains(&switch)) {
+            let disabled = flag.strip_prefix("--disable-");
+            let switch = disabled.or_else(|| flag.strip_prefix("--enable-"));
+            if switch == Some(LOG_FILE) {
+                collected.no_log_file = disabled.is_some();
+            } else if !switch.is_some_and(|switch| OTHER_SWITCHES.contains(&switch)) {
                 let problem = "ROS 2 knows no such argument after --ros-args (end them with -- before your own)";
                 return Err(argument(flag, "", problem.to_owned()));
             }
@@ -206,7 +221,9 @@ fn parameter_rule(text: &str) -> Result<Source, String> {
         Some(_) => return Err("expected a node's name before ':'".to_owned()),
         None => (None, left),
     };
-    if !name.split(['.', '/']).all(is_token) {
+    // A slash leads a topic's name, as in qos_overrides./cam/image.subscription.depth.
+    let is_part = |part: &str| part.strip_prefix('/').unwrap_or(part).split('/').all(is_token);
+    if !name.split('.').all(is_part) {
         return Err("expected a name of letters, digits and underscores, with dots between".to_owned());
     }
     Ok(Source::Rule { node, name: name.to_owned(), value: value.to_owned() })

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
     ConfigError, ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Misfit, Mode, Origin,
-    Override, Overrides, PARAMETERS, Parameter, ParameterValue, ProviderChoice, Reliability, StampPolicy, ValueError,
-    find, value::shorten,
+    Override, Overrides, PARAMETERS, Parameter, ParameterValue, ProviderChoice, QosOverrides, Reliability, StampPolicy,
+    ValueError, find, qos_overrides, value::shorten,
 };
 use crate::error::one_line;
 
@@ -114,6 +114,8 @@ pub struct NodeSettings {
     pub autostart: bool,
     /// Time comes from /clock.
     pub use_sim_time: bool,
+    /// What is put over the topics' own quality of service.
+    pub qos_overrides: QosOverrides,
 }
 
 impl NodeSettings {
@@ -132,6 +134,10 @@ impl NodeSettings {
     pub fn from_overrides(overrides: &Overrides) -> Result<Self, ConfigError> {
         let mut settings = Self::defaults();
         for (name, given) in overrides {
+            if qos_overrides::is_one(name) {
+                settings.qos_overrides.set(name, given)?;
+                continue;
+            }
             let Some(parameter) = find(name) else {
                 return Err(unknown(name, &given.origin));
             };
@@ -233,7 +239,7 @@ impl Problem {
     fn at(self, parameter: &Parameter, given: &Override) -> ConfigError {
         ConfigError::Value(Box::new(ValueError {
             origin: given.origin.clone(),
-            name: parameter.name,
+            name: parameter.name.to_owned(),
             expected: parameter.kind.expected(),
             found: self.found.unwrap_or_else(|| format!("{} ({})", given.value, given.value.type_name())),
             hint: self.hint.map_or_else(String::new, |hint| format!("; {hint}")),
@@ -270,9 +276,13 @@ fn check_names(names: &[String]) -> Result<(), String> {
 }
 
 fn unknown(name: &str, origin: &Origin) -> ConfigError {
-    let near = similar(name, PARAMETERS.iter().map(|parameter| parameter.name));
-    let hint = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+    let hint = did_you_mean(name, PARAMETERS.iter().map(|parameter| parameter.name));
     ConfigError::Unknown { origin: origin.clone(), name: shorten(name), hint }
+}
+
+/// Empty, or "; did you mean ...?".
+pub(crate) fn did_you_mean<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> String {
+    similar(found, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
 /// The known name that `found` is most likely a misspelling of.

@@ -24,6 +24,7 @@ mod intake;
 pub mod lifecycle;
 mod log_limit;
 mod mailbox;
+mod matching;
 mod orders;
 #[cfg(feature = "onnx")]
 mod run;
@@ -39,6 +40,7 @@ pub use admission::{Admission, AdmissionSettings, Admitted, FrameTimes, Verdict}
 pub use health::{FAILURES_UNTIL_BROKEN, Health, HealthSnapshot};
 pub use intake::{Incoming, Intake};
 pub use mailbox::{Mailbox, Taken};
+pub use matching::{MatchingQos, Mismatch};
 #[cfg(feature = "onnx")]
 pub use orders::Swap;
 pub use orders::{Detect, DetectError, Order};

@@ -2,8 +2,11 @@
 
 use std::{mem, time::Duration};
 
-use super::{HealthSnapshot, accounting::DropReason};
-use crate::config::Reliability;
+use super::{
+    HealthSnapshot,
+    accounting::DropReason,
+    matching::{MatchingQos, Mismatch},
+};
 
 /// A silence this many times `input_timeout` is an error, not a warning.
 const ERROR_FACTOR: u32 = 5;
@@ -17,8 +20,8 @@ pub struct InputFacts {
     pub topic: String,
     /// The message type we subscribe to, as ROS writes it ("sensor_msgs/msg/Image").
     pub message_type: String,
-    /// The reliability we ask for.
-    pub requested: Reliability,
+    /// What we ask for.
+    pub requested: MatchingQos,
     /// Who publishes on it.
     pub publishers: Vec<PublisherFacts>,
     /// False while use_sim_time is on and no /clock message has come.
@@ -46,8 +49,8 @@ pub struct PublisherFacts {
     pub node: String,
     /// Its message type.
     pub message_type: String,
-    /// The reliability it offers.
-    pub offered: Reliability,
+    /// What it offers.
+    pub offered: MatchingQos,
 }
 
 /// How bad a silence is, or that it is over.
@@ -164,29 +167,29 @@ fn explain_nothing_came(facts: &InputFacts) -> (Cause, String) {
     let Some(first) = publishers.first() else {
         return (Cause::NoPublisher, format!("no publisher on {topic} (remap it: -r {input}:=/your/camera/image)"));
     };
-    let Some(typed) = publishers.iter().find(|publisher| publisher.message_type == *message_type) else {
+    let mut typed = publishers.iter().filter(|publisher| publisher.message_type == *message_type).peekable();
+    let Some(any) = typed.peek().copied() else {
         let found = &first.message_type;
         let reason = format!("publisher {} sends {found} on {topic}, we expect {message_type}", first.node);
         return (Cause::WrongType, reason);
     };
-    let suits = |publisher: &&PublisherFacts| {
-        publisher.message_type == *message_type
-            && (*requested == Reliability::BestEffort || publisher.offered == Reliability::Reliable)
-    };
-    match publishers.iter().find(suits) {
-        Some(publisher) => {
-            (Cause::NothingSent, format!("publisher {} is there, but nothing comes on {topic}", publisher.node))
-        }
-        None => {
-            let reason = format!(
-                "publisher {} on {topic} offers {} and we ask for {} (parameter input_reliability)",
-                typed.node,
-                typed.offered.name(),
-                requested.name()
-            );
-            (Cause::Incompatible, reason)
+    let mismatch = |publisher: &PublisherFacts| requested.mismatch(&publisher.offered);
+    match (mismatch(any), typed.find(|publisher| mismatch(publisher).is_none())) {
+        (Some(mismatch), None) => (Cause::Incompatible, incompatible(topic, &any.node, &mismatch)),
+        (_, suitable) => {
+            let node = &suitable.unwrap_or(any).node;
+            (Cause::NothingSent, format!("publisher {node} is there, but nothing comes on {topic}"))
         }
     }
+}
+
+fn incompatible(topic: &str, node: &str, mismatch: &Mismatch) -> String {
+    let Mismatch { policy, offered, requested } = mismatch;
+    let own = if *policy == "reliability" { "input_reliability or " } else { "" };
+    format!(
+        "publisher {node} on {topic} offers {offered} and we ask for {requested} (parameter {own}qos_overrides.{topic}\
+         .subscription.{policy})"
+    )
 }
 
 #[cfg(test)]
@@ -195,6 +198,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        config::{Durability, Reliability},
         perceive::RejectReason,
         robot::{Health, accounting::Outcome, windows::FrameFigures},
     };
@@ -206,7 +210,7 @@ mod tests {
             input: "image".to_owned(),
             topic: "/camera/image".to_owned(),
             message_type: "sensor_msgs/msg/Image".to_owned(),
-            requested: Reliability::BestEffort,
+            requested: MatchingQos::default(),
             publishers,
             clock_started: true,
         }
@@ -216,7 +220,7 @@ mod tests {
         PublisherFacts {
             node: "/camera".to_owned(),
             message_type: "sensor_msgs/msg/Image".to_owned(),
-            offered: Reliability::BestEffort,
+            offered: MatchingQos::default(),
         }
     }
 
@@ -234,11 +238,16 @@ mod tests {
             say(facts(vec![])),
             "no frame processed for 2.0 s: no publisher on /camera/image (remap it: -r image:=/your/camera/image)"
         );
-        let reliable = InputFacts { requested: Reliability::Reliable, ..facts(vec![camera()]) };
+        let asking = |requested| InputFacts { requested, ..facts(vec![camera()]) };
         assert_eq!(
-            say(reliable),
+            say(asking(MatchingQos { reliability: Reliability::Reliable, ..MatchingQos::default() })),
             "no frame processed for 2.0 s: publisher /camera on /camera/image offers best_effort and we ask for \
-             reliable (parameter input_reliability)"
+             reliable (parameter input_reliability or qos_overrides./camera/image.subscription.reliability)"
+        );
+        assert_eq!(
+            say(asking(MatchingQos { durability: Durability::TransientLocal, ..MatchingQos::default() })),
+            "no frame processed for 2.0 s: publisher /camera on /camera/image offers volatile and we ask for \
+             transient_local (parameter qos_overrides./camera/image.subscription.durability)"
         );
         let depth = PublisherFacts { message_type: "sensor_msgs/msg/PointCloud2".to_owned(), ..camera() };
         assert!(say(facts(vec![depth])).ends_with(

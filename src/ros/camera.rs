@@ -17,11 +17,11 @@ use super::{
     publish::{LatestCameraInfo, RosSink, SinkInputs},
     qos,
     spin::{Graph, Spin, Works},
-    topic::{CameraNames, MessageBuffer},
+    topic::CameraNames,
 };
 use crate::{
     config::{NodeSettings, Reliability, RosArgs},
-    robot::{Health, InputFacts, Intake, PublishError, Sink, depth::DepthInbox},
+    robot::{Health, InputFacts, Intake, MatchingQos, PublishError, Sink, depth::DepthInbox},
 };
 
 /// A camera's topics, before its name and remapping.
@@ -45,6 +45,8 @@ pub struct Camera {
     /// What is counted of it, over all activations.
     pub health: Arc<Health>,
     names: CameraNames,
+    /// What is asked of its images.
+    requested: MatchingQos,
     graph: Graph,
     inputs: Inputs,
 }
@@ -96,9 +98,8 @@ impl Cameras {
         let inputs: Vec<_> = self.0.iter().map(Camera::sink_inputs).collect();
         move |works| {
             let mut sinks = Vec::with_capacity(inputs.len());
-            let buffer = MessageBuffer::default();
             for inputs in inputs {
-                match RosSink::create(works, &settings, model_id.clone(), inputs, &buffer) {
+                match RosSink::create(works, &settings, model_id.clone(), inputs) {
                     Ok(sink) => sinks.push(sink),
                     Err(error) => {
                         sinks.into_iter().for_each(|sink: RosSink| sink.destroy(works));
@@ -128,7 +129,12 @@ impl Cameras {
             let open = |(place, (inputs, topic)): (usize, &(Inputs, CameraTopic))| {
                 inputs.open(works, topic, Seat { place, intake: offered.clone() })
             };
-            all.iter().enumerate().try_for_each(open)
+            let opened = all.iter().enumerate().try_for_each(open);
+            if opened.is_ok() {
+                // Outputs are there since configure: now every topic is.
+                works.qos.tell_strays();
+            }
+            opened
         })
         .await??;
         Ok(intake)
@@ -178,6 +184,7 @@ impl Camera {
         Self {
             name: name.to_owned(),
             health: Arc::new(Health::of_camera(name, Instant::now())),
+            requested: qos::matching(&works.qos.subscription(&topic.subscribed, qos::input(topic.reliability))),
             graph: works.watch(topic.resolved.clone()),
             inputs: Inputs {
                 images: Inlet::new(topic.subscribed.clone()),
@@ -216,7 +223,7 @@ impl Camera {
             input: self.names.input(IMAGE),
             topic: self.topic.resolved.clone(),
             message_type: self.topic.message_type.to_owned(),
-            requested: self.topic.reliability,
+            requested: self.requested,
             publishers: self.graph.publishers(),
             clock_started,
         }
@@ -228,19 +235,21 @@ impl Inputs {
         let (latest, transport) = (self.latest.clone(), topic.transport);
         if let Some(Depth { images, inbox }) = &self.depth {
             let subscribe =
-                |node: &mut r2r::Node, name: &str| node.subscribe_raw(name, "sensor_msgs/msg/Image", qos::depth());
-            images.open(works, subscribe, depth::receiver(inbox.clone()))?;
+                |node: &mut r2r::Node, name: &str, qos| node.subscribe_raw(name, "sensor_msgs/msg/Image", qos);
+            images.open(works, qos::depth(), subscribe, depth::receiver(inbox.clone()))?;
         }
         self.images.open(
             works,
-            |node, name| node.subscribe_raw(name, topic.message_type, qos::input(topic.reliability)),
+            qos::input(topic.reliability),
+            |node, name, qos| node.subscribe_raw(name, topic.message_type, qos),
             move |bytes| {
                 seat.intake.offer(seat.place, CameraMessage { transport, bytes, received: Instant::now() });
             },
         )?;
         self.calibrations.open(
             works,
-            |node, name| node.subscribe(name, qos::input(Reliability::BestEffort)),
+            qos::input(Reliability::BestEffort),
+            |node, name, qos| node.subscribe(name, qos),
             move |camera_info| *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(camera_info),
         )
     }

@@ -43,7 +43,7 @@ impl Diagnostics {
     /// rcl refuses the name or has no resources left.
     pub fn create(works: &mut Works, args: &RosArgs, settings: &NodeSettings) -> Result<Self, NodeError> {
         Ok(Self {
-            publisher: publish::create(&mut works.node, TOPIC, qos::diagnostics())?,
+            publisher: publish::create(works, TOPIC, qos::diagnostics())?,
             node: args.node_name.clone(),
             hardware_id: args.fully_qualified_name(),
             period: settings.diagnostics_period,

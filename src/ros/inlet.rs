@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::Stream;
-use r2r::Node;
+use r2r::{Node, QosProfile};
 
 use super::{NodeError, spin::Works};
 
@@ -40,21 +40,24 @@ impl<T: Send + 'static> Inlet<T> {
         Self { topic, place: Arc::new(Mutex::new(Place { act: None, is_subscribed: false })) }
     }
 
-    /// From now on messages go to `act`, which must not wait.
+    /// From now on messages go to `act`, which must not wait. `own` is the topic's quality of service, unless
+    /// `qos_overrides` say otherwise.
     ///
     /// # Errors
     /// rcl refuses the name or has no resources left.
     pub fn open<S>(
         &self,
         works: &mut Works,
-        subscribe: impl FnOnce(&mut Node, &str) -> r2r::Result<S>,
+        own: QosProfile,
+        subscribe: impl FnOnce(&mut Node, &str, QosProfile) -> r2r::Result<S>,
         act: impl FnMut(T) + Send + 'static,
     ) -> Result<(), NodeError>
     where
         S: Stream<Item = T> + Unpin + Send + 'static,
     {
         if !self.place().is_subscribed {
-            let messages = subscribe(&mut works.node, &self.topic).map_err(|error| NodeError::Ros {
+            let qos = works.qos.subscription(&self.topic, own);
+            let messages = subscribe(&mut works.node, &self.topic, qos).map_err(|error| NodeError::Ros {
                 step: format!("subscribe to {}", self.topic),
                 cause: error.to_string(),
             })?;

@@ -52,7 +52,7 @@ pub struct CameraTopic {
     pub resolved: String,
     /// As ROS writes types.
     pub message_type: &'static str,
-    /// What we ask for.
+    /// What we ask for, unless `qos_overrides` say otherwise.
     pub reliability: Reliability,
 }
 

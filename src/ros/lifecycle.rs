@@ -39,7 +39,7 @@ impl Managed {
         works: &mut Works,
         clock: RosClock,
     ) -> Result<(Arc<Self>, Requests<ChangeState::Service>), NodeError> {
-        let events = publish::create(&mut works.node, "~/transition_event", QosProfile::default())?;
+        let events = publish::create(works, "~/transition_event", QosProfile::default())?;
         let managed = Arc::new(Self { lifecycle: Mutex::default(), events: Mutex::new(events), clock });
         let changes = works.serve::<ChangeState::Service>("~/change_state")?;
         managed.answer::<GetState::Service>(works, "~/get_state", |state| GetState::Response {

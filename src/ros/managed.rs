@@ -128,7 +128,7 @@ impl Workplace {
         let create_sinks = self.cameras.sinks(settings, model_id);
         let topics = self.spin.call(move |works| {
             let sinks = create_sinks(works)?;
-            match publish::create(&mut works.node, "~/label_info", qos::latched()) {
+            match publish::create(works, "~/label_info", qos::latched()) {
                 Ok(label_info) => Ok((sinks, Labels(Arc::new(Mutex::new(label_info))))),
                 Err(error) => {
                     sinks.into_iter().for_each(|sink| sink.destroy(works));

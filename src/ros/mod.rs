@@ -13,6 +13,7 @@ mod input;
 mod lifecycle;
 mod load;
 mod log;
+pub mod log_file;
 mod managed;
 mod models;
 mod namesake;

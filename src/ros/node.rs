@@ -27,6 +27,7 @@ use super::{
     managed::{Failed, Holding, Workplace},
     models::Models,
     parameters::{Events, Parameters},
+    qos::TopicQos,
     services::{NewModel, Services},
     signals::StopSignals,
     spin::{Requests, Spinner, Works},
@@ -118,7 +119,7 @@ impl Running {
             tracing::warn!("{file}");
         }
         let clock = RosClock::of(&node);
-        let mut works = Works::new(node);
+        let mut works = Works::new(node, TopicQos::new(args, &settings));
         let cameras = Cameras::new(&mut works, args, &settings);
         let (managed, changes) = Managed::create(&mut works, clock.clone())?;
         let reporter = Reporter::create(&mut works, args, &cameras, &settings)?;

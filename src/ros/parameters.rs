@@ -6,7 +6,7 @@ use std::{
 };
 
 use r2r::{
-    Publisher, QosProfile, WrappedServiceTypeSupport,
+    Publisher, WrappedServiceTypeSupport,
     rcl_interfaces::{
         msg::{
             FloatingPointRange, IntegerRange, ListParametersResult, Parameter as ParameterMsg, ParameterDescriptor,
@@ -25,17 +25,14 @@ use super::{
     clock::RosClock,
     lifecycle::respond_to,
     models::{Coming, ModelFacts, Models},
-    publish, regions,
+    publish, qos, regions,
     spin::Works,
 };
 use crate::{
-    config::{Change, Changed, Kind, NodeSettings, ParameterSet, ParameterValue, Range, find},
+    config::{Change, Changed, Kind, NodeSettings, ParameterSet, ParameterValue, QosPolicy, Range, find},
     message::text::{MAX_LOG_BYTES, clean_prefix},
     perceive::pipeline::PipelineSettings,
 };
-
-/// rcl's own depth of /parameter_events.
-const EVENTS_DEPTH: usize = 1000;
 
 /// rcl_interfaces/ParameterType as messages carry it.
 mod types {
@@ -76,8 +73,7 @@ impl Events {
     /// # Errors
     /// rcl refuses the name or has no resources left.
     pub fn create(works: &mut Works, clock: RosClock, node: String) -> Result<Self, NodeError> {
-        let qos = QosProfile::default().keep_last(EVENTS_DEPTH);
-        let publisher = Mutex::new(publish::create(&mut works.node, "/parameter_events", qos)?);
+        let publisher = Mutex::new(publish::create(works, "/parameter_events", qos::parameter_events())?);
         Ok(Self { publisher, clock, node })
     }
 
@@ -93,7 +89,7 @@ impl Events {
                 (Some(_), Some(_)) => &mut event.changed_parameters,
                 (Some(_), None) => &mut event.deleted_parameters,
             };
-            list.push(ParameterMsg { name: name.to_owned(), value: value_message(value.as_ref()) });
+            list.push(ParameterMsg { name: name.into_owned(), value: value_message(value.as_ref()) });
         }
         let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = publish::publish(&publisher, "/parameter_events", &event) {
@@ -113,7 +109,11 @@ impl Parameters {
         models: Arc<Models>,
         events: Events,
     ) -> Result<(Arc<Self>, watch::Receiver<Arc<NodeSettings>>), NodeError> {
-        let new = |(name, value): (_, &ParameterValue)| Changed { name, was: None, value: Some(value.clone()) };
+        let new = |(name, value): (&str, &ParameterValue)| Changed {
+            name: name.to_owned().into(),
+            was: None,
+            value: Some(value.clone()),
+        };
         events.tell(set.values().map(new));
         let (settings, changes) = watch::channel(set.settings().clone());
         let parameters = Arc::new(Self { set: Mutex::new(set), settings, models, events });
@@ -128,12 +128,14 @@ impl Parameters {
             }
         })?;
         parameters.answer::<ListParameters::Service>(works, "~/list_parameters", |p, request| {
-            let owned = |names: Vec<&'static str>| names.into_iter().map(str::to_owned).collect();
-            let (names, prefixes) = p.set().list(&request.prefixes, request.depth);
+            let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+            let set = p.set();
+            let (names, prefixes) = set.list(&request.prefixes, request.depth);
             ListParameters::Response { result: ListParametersResult { names: owned(names), prefixes: owned(prefixes) } }
         })?;
-        parameters.answer::<DescribeParameters::Service>(works, "~/describe_parameters", |_, request| {
-            DescribeParameters::Response { descriptors: request.names.iter().map(|n| descriptor(n)).collect() }
+        parameters.answer::<DescribeParameters::Service>(works, "~/describe_parameters", |p, request| {
+            let set = p.set();
+            DescribeParameters::Response { descriptors: request.names.iter().map(|n| descriptor(&set, n)).collect() }
         })?;
         parameters.answer::<SetParameters::Service>(works, "~/set_parameters", |p, request| {
             // Each by itself, in order: some may be taken and others refused.
@@ -226,28 +228,33 @@ impl Parameters {
 }
 
 /// A name without a parameter has a descriptor of type NOT_SET.
-fn descriptor(name: &str) -> ParameterDescriptor {
-    let Some(parameter) = find(name) else {
-        return ParameterDescriptor { name: name.to_owned(), ..ParameterDescriptor::default() };
+fn descriptor(set: &ParameterSet, name: &str) -> ParameterDescriptor {
+    let mut descriptor = ParameterDescriptor { name: name.to_owned(), ..ParameterDescriptor::default() };
+    let range = if let Some(parameter) = find(name) {
+        descriptor.type_ = type_number(&parameter.kind);
+        descriptor.description = parameter.description.to_owned();
+        descriptor.additional_constraints = parameter.kind.expected();
+        descriptor.read_only = !parameter.live;
+        parameter.kind.range()
+    } else if let (Some(value), Some(policy)) = (set.get(name), QosPolicy::of_parameter(name)) {
+        descriptor.type_ = value_message(Some(value)).type_;
+        descriptor.description = policy.description.to_owned();
+        descriptor.additional_constraints = policy.expected();
+        descriptor.read_only = true;
+        policy.range()
+    } else {
+        None
     };
-    let (mut integers, mut doubles) = (Vec::new(), Vec::new());
-    match parameter.kind.range() {
-        Some(Range::Integer(least, most)) => integers.push(IntegerRange { from_value: least, to_value: most, step: 1 }),
+    match range {
+        Some(Range::Integer(least, most)) => {
+            descriptor.integer_range.push(IntegerRange { from_value: least, to_value: most, step: 1 });
+        }
         Some(Range::Double(least, most)) => {
-            doubles.push(FloatingPointRange { from_value: least, to_value: most, step: 0.0 });
+            descriptor.floating_point_range.push(FloatingPointRange { from_value: least, to_value: most, step: 0.0 });
         }
         None => {}
     }
-    ParameterDescriptor {
-        name: parameter.name.to_owned(),
-        type_: type_number(&parameter.kind),
-        description: parameter.description.to_owned(),
-        additional_constraints: parameter.kind.expected(),
-        read_only: !parameter.live,
-        dynamic_typing: false,
-        integer_range: integers,
-        floating_point_range: doubles,
-    }
+    descriptor
 }
 
 fn type_number(kind: &Kind) -> u8 {

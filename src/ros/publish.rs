@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use r2r::{
-    Node, Publisher, QosProfile,
+    Publisher, QosProfile,
     looptrans_ros::msg::{GraspRegionArray, HeatmapArray},
     sensor_msgs::msg::CameraInfo,
 };
@@ -14,7 +14,7 @@ use super::{
     depth::{self, DepthMessage},
     heatmaps, regions,
     spin::Works,
-    topic::{Bulk, CameraNames, Made, Maker, MessageBuffer, Topic},
+    topic::{Bulk, CameraNames, Made, Maker, Topic},
 };
 use crate::{
     config::NodeSettings,
@@ -124,10 +124,9 @@ impl RosSink {
         settings: &NodeSettings,
         model_id: String,
         inputs: SinkInputs,
-        buffer: &MessageBuffer,
     ) -> Result<Self, PublishError> {
         let SinkInputs { names, camera_info, depth } = inputs;
-        let maker = Maker::new(&mut works.node, &names, settings.output_reliability, buffer);
+        let maker = Maker::new(works, &names, settings.output_reliability);
         let ((topics, depth), made) = maker.all(|maker| {
             let topics = Topics::create(maker)?;
             let depth = depth.map(|source| Depth::create(maker, source, settings)).transpose()?;
@@ -271,16 +270,17 @@ impl Sink for RosSink {
     }
 }
 
-/// Creates a topic.
+/// Creates a topic; `own` is its quality of service, unless `qos_overrides` say otherwise.
 ///
 /// # Errors
 /// rcl refuses the name (a bad remap rule) or has no resources left.
 pub fn create<T: r2r::WrappedTypesupport>(
-    node: &mut Node,
+    works: &mut Works,
     name: &str,
-    qos: QosProfile,
+    own: QosProfile,
 ) -> Result<Publisher<T>, PublishError> {
-    node.create_publisher(name, qos).map_err(|error| refused(name, &error))
+    let qos = works.qos.publisher(name, own);
+    works.node.create_publisher(name, qos).map_err(|error| refused(name, &error))
 }
 
 /// Publishes a message whose strings hold no NUL.

@@ -20,7 +20,11 @@ use futures::{FutureExt, Stream, StreamExt};
 use r2r::{ServiceRequest, WrappedServiceTypeSupport};
 use tokio::sync::{mpsc as task, oneshot};
 
-use super::{NodeError, qos};
+use super::{
+    NodeError,
+    qos::{self, TopicQos},
+    topic::MessageBuffer,
+};
 use crate::robot::PublisherFacts;
 
 /// Longest wait for a message, and so for a command.
@@ -46,6 +50,10 @@ pub type Requests<T> = task::UnboundedReceiver<ServiceRequest<T>>;
 pub struct Works {
     /// The node. Only this thread may create, destroy or look up anything on it.
     pub node: r2r::Node,
+    /// What its topics ask and offer.
+    pub qos: TopicQos,
+    /// Where their messages are made.
+    pub buffer: MessageBuffer,
     pumps: Vec<Pump>,
     watched: Vec<(String, Graph)>,
 }
@@ -56,8 +64,8 @@ type Command = Box<dyn FnOnce(&mut Works) + Send>;
 
 impl Works {
     /// Takes charge of a node.
-    pub fn new(node: r2r::Node) -> Self {
-        Self { node, pumps: Vec::new(), watched: Vec::new() }
+    pub fn new(node: r2r::Node, qos: TopicQos) -> Self {
+        Self { node, qos, buffer: MessageBuffer::default(), pumps: Vec::new(), watched: Vec::new() }
     }
 
     /// Gives every message of `stream` to `act` on this thread, which must not wait, until `act` says false. The
@@ -190,7 +198,7 @@ fn publishers(node: &r2r::Node, topic: &str) -> Vec<PublisherFacts> {
         .map(|publisher| PublisherFacts {
             node: format!("{}/{}", publisher.node_namespace.trim_end_matches('/'), publisher.node_name),
             message_type: publisher.topic_type,
-            offered: qos::offered(publisher.qos_profile.reliability),
+            offered: qos::matching(&publisher.qos_profile),
         })
         .collect()
 }

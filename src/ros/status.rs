@@ -93,7 +93,7 @@ impl Reporter {
     ) -> Result<Self, NodeError> {
         let input_timeout = settings.input_timeout;
         Ok(Self {
-            publisher: publish::create(&mut works.node, "~/status", qos::latched())?,
+            publisher: publish::create(works, "~/status", qos::latched())?,
             diagnostics: Diagnostics::create(works, args, settings)?,
             namesakes: Namesakes::watch(works, args),
             watches: cameras.iter().map(|_| Watch::new(input_timeout)).collect(),

@@ -7,6 +7,7 @@ use r2r::{Node, Publisher, PublisherUntyped, WrappedTypesupport};
 use super::{
     publish::{self, refused},
     qos,
+    spin::Works,
 };
 use crate::{config::Reliability, robot::PublishError};
 
@@ -36,10 +37,9 @@ impl CameraNames {
 
 /// Creates a camera's output topics, and remembers how to destroy them.
 pub struct Maker<'a> {
-    node: &'a mut Node,
+    works: &'a mut Works,
     names: &'a CameraNames,
     reliability: Reliability,
-    buffer: &'a MessageBuffer,
     made: Made,
 }
 
@@ -63,13 +63,8 @@ impl Made {
 
 impl<'a> Maker<'a> {
     /// For one camera.
-    pub fn new(
-        node: &'a mut Node,
-        names: &'a CameraNames,
-        reliability: Reliability,
-        buffer: &'a MessageBuffer,
-    ) -> Self {
-        Self { node, names, reliability, buffer, made: Made::default() }
+    pub fn new(works: &'a mut Works, names: &'a CameraNames, reliability: Reliability) -> Self {
+        Self { works, names, reliability, made: Made::default() }
     }
 
     /// Makes all of a camera's topics, or none: on an error those made by then are destroyed.
@@ -83,7 +78,7 @@ impl<'a> Maker<'a> {
         match make(&mut self) {
             Ok(topics) => Ok((topics, self.made)),
             Err(error) => {
-                self.made.destroy(self.node);
+                self.made.destroy(&mut self.works.node);
                 Err(error)
             }
         }
@@ -95,7 +90,7 @@ impl<'a> Maker<'a> {
     /// rcl refuses the name (a bad remap rule) or has no resources left.
     pub fn topic<T: WrappedTypesupport + 'static>(&mut self, topic: &str) -> Result<Topic<T>, PublishError> {
         let name = self.names.output(topic);
-        let publisher = publish::create::<T>(self.node, &name, qos::output(self.reliability))?;
+        let publisher = publish::create::<T>(self.works, &name, qos::output(self.reliability))?;
         let destroyed = publisher.clone();
         self.made.0.push(Box::new(move |node| node.destroy_publisher(destroyed)));
         Ok(Topic { name, publisher })
@@ -107,13 +102,15 @@ impl<'a> Maker<'a> {
     /// As [`Self::topic`].
     pub fn bulk(&mut self, topic: &str, message_type: &str) -> Result<Bulk, PublishError> {
         let name = self.names.output(topic);
+        let qos = self.works.qos.publisher(&name, qos::output(self.reliability));
         let publisher = self
+            .works
             .node
-            .create_publisher_untyped(&name, message_type, qos::output(self.reliability))
+            .create_publisher_untyped(&name, message_type, qos)
             .map_err(|error| refused(&name, &error))?;
         let destroyed = publisher.clone();
         self.made.0.push(Box::new(move |node| node.destroy_publisher_untyped(destroyed)));
-        Ok(Bulk { name, publisher, buffer: self.buffer.clone() })
+        Ok(Bulk { name, publisher, buffer: self.works.buffer.clone() })
     }
 }
 

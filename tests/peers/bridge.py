@@ -12,6 +12,7 @@ Commands (all have "op"):
   vanish      service type request   a client sends a request and is gone before the answer
   services    node                   -> a "services" event: what that node serves
   topics      node                   -> a "topics" event: what that node subscribes to and publishes, with types
+  qos         node topic             -> a "qos" event: what that node's ends of the topic offer and ask for
 Every command is answered by a "done" event. Errors end the program.
 
 Also: bridge.py --vanish SERVICE TYPE JSON   sends a request and is gone
@@ -195,6 +196,34 @@ class Bridge:
         subscribed = self.node.get_subscriber_names_and_types_by_node(name, space or "/")
         published = self.node.get_publisher_names_and_types_by_node(name, space or "/")
         self.say("topics", subscribed=dict(subscribed), published=dict(published))
+
+    def qos(self, command: dict[str, Any]) -> None:
+        topic = command["topic"]
+
+        def ends(found: list[Any]) -> list[dict[str, Any]]:
+            return [
+                {
+                    "reliability": end.qos_profile.reliability.name.lower(),
+                    "durability": end.qos_profile.durability.name.lower(),
+                    "liveliness": end.qos_profile.liveliness.name.lower(),
+                    "deadline": end.qos_profile.deadline.nanoseconds,
+                    "lifespan": end.qos_profile.lifespan.nanoseconds,
+                    "liveliness_lease_duration": end.qos_profile.liveliness_lease_duration.nanoseconds,
+                }
+                for end in found
+                if f"{end.node_namespace.rstrip('/')}/{end.node_name}" == command["node"]
+            ]
+
+        deadline = time.monotonic() + MATCH_SECONDS
+        while True:
+            publishers = ends(self.node.get_publishers_info_by_topic(topic))
+            subscriptions = ends(self.node.get_subscriptions_info_by_topic(topic))
+            if publishers or subscriptions:
+                self.say("qos", publishers=publishers, subscriptions=subscriptions)
+                return
+            if time.monotonic() > deadline:
+                raise SystemExit(f"{command['node']} has no end of {topic} after {MATCH_SECONDS} s")
+            time.sleep(0.02)
 
     def services(self, command: dict[str, Any]) -> None:
         space, _, name = command["node"].rpartition("/")

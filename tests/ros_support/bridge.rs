@@ -105,6 +105,16 @@ impl Bridge {
         (event["subscribed"].clone(), event["published"].clone())
     }
 
+    /// What a node's only end of a topic asks or offers: its policies by name, times in nanoseconds.
+    pub fn qos(&mut self, node: &str, topic: &str) -> Value {
+        self.command(json!({"op": "qos", "node": node, "topic": topic}));
+        let event = self.wait("qos", |event| event["event"] == "qos");
+        let ends = |side: &str| event[side].as_array().unwrap().clone();
+        let all = [ends("publishers"), ends("subscriptions")].concat();
+        assert_eq!(all.len(), 1, "{topic}: {event}");
+        all[0].clone()
+    }
+
     /// What a node serves, by name. [`Self::topics`] has waited for the node.
     pub fn services(&mut self, node: &str) -> Vec<String> {
         self.command(json!({"op": "services", "node": node}));

@@ -2,9 +2,8 @@ use std::{collections::BTreeMap, time::Instant};
 
 use super::*;
 use crate::{
-    config::Reliability,
     perceive::{RejectReason, infer::GraphShare},
-    robot::{Health, SilenceWatch, accounting::Outcome, windows::FrameFigures},
+    robot::{Health, MatchingQos, SilenceWatch, accounting::Outcome, windows::FrameFigures},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -14,7 +13,7 @@ fn view(health: &Health, now: Instant) -> CameraView {
         input: "image".to_owned(),
         topic: "/cam/image".to_owned(),
         message_type: "sensor_msgs/msg/Image".to_owned(),
-        requested: Reliability::BestEffort,
+        requested: MatchingQos::default(),
         publishers: Vec::new(),
         clock_started: true,
     };
