@@ -76,7 +76,7 @@ fn wrong(bundle: &Bundle) -> Arc<Bundle> {
 
 fn on(bundle: Arc<Bundle>, infer: InferSettings) -> ModelWorkshop {
     let settings = watch::channel(Arc::new(NodeSettings::defaults())).1;
-    ModelWorkshop { bundle, infer, settings }
+    ModelWorkshop { bundle, infer, settings, loading: Arc::default() }
 }
 
 /// The real workshop behind names of providers. What has no bundle can't be had. A build waits for the gate.
@@ -155,7 +155,7 @@ fn run_loop(mut pipeline: Box<Pipeline>, reporter: Reporter, orders: Receiver<Or
                 Order::Frame(reply) => reply.send(look(&mut pipeline, &reporter)).unwrap(),
                 Order::Put(next, reply) => reply.send(std::mem::replace(&mut pipeline, next)).unwrap(),
                 Order::Release(done) => {
-                    pipeline.release();
+                    drop(pipeline.release());
                     done.send(()).unwrap();
                 }
             }

@@ -43,7 +43,7 @@ pub use mailbox::{Mailbox, Taken};
 pub use orders::Swap;
 pub use orders::{Detect, DetectError, Order};
 #[cfg(feature = "onnx")]
-pub use run::run;
+pub use run::{Engine, run};
 pub use silence::{InputFacts, PublisherFacts, SilenceLevel, SilenceReport, SilenceWatch};
 pub use sink::{PublishError, PublishFacts, Sink};
 pub use statistics::Percentiles;
