@@ -38,9 +38,11 @@ pub struct Supervised {
 /// # Errors
 /// No bundle, a bundle that is refused, hardware that cannot be had, an affordance the model does not have.
 pub fn for_configure(place: &Workplace) -> Result<Supervised, NodeError> {
+    // Also over what is built where nothing else can run.
+    let _beat = place.loading.begin();
     let folder = place.current_settings().model.clone();
     let started = start(place, folder.as_deref())?;
-    supervised(started, folder)
+    supervised(place, started, folder)
 }
 
 /// The same, without its supervision, for a model that is to replace one that works: it must also have a usable answer to a
@@ -49,6 +51,7 @@ pub fn for_configure(place: &Workplace) -> Result<Supervised, NodeError> {
 /// # Errors
 /// As [`for_configure`]; or the answer is not finite, or a presence lies outside [0, 1].
 pub fn self_tested(place: &Workplace, folder: &Path) -> Result<Started<ModelWorkshop>, NodeError> {
+    let _beat = place.loading.begin();
     let mut started = start(place, Some(folder))?;
     let Size { height, width } = started.pipeline.contract().input;
     let mut noise = ChaCha8Rng::seed_from_u64(SEED);
@@ -62,16 +65,19 @@ pub fn self_tested(place: &Workplace, folder: &Path) -> Result<Started<ModelWork
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn supervised(started: Started<ModelWorkshop>, folder: Option<PathBuf>) -> Result<Supervised, NodeError> {
+pub fn supervised(
+    place: &Workplace,
+    started: Started<ModelWorkshop>,
+    folder: Option<PathBuf>,
+) -> Result<Supervised, NodeError> {
+    let begun = Supervision::begin(started, place.loading.clone());
     let (pipeline, supervision) =
-        Supervision::begin(started).map_err(|source| NodeError::System { what: "the accelerator thread", source })?;
+        begun.map_err(|source| NodeError::System { what: "the accelerator thread", source })?;
     let facts = Arc::new(ModelFacts::of(&pipeline, folder, supervision.standing()));
     Ok(Supervised { engine: Engine { pipeline, reporter: Some(supervision.reporter()) }, supervision, facts })
 }
 
 fn start(place: &Workplace, folder: Option<&Path>) -> Result<Started<ModelWorkshop>, NodeError> {
-    // Also over what is built where nothing else can run.
-    let _beat = place.loading.begin();
     let bundle = match folder {
         Some(folder) => Bundle::load(folder)?,
         None => Bundle::load(&default_bundle()?)?,

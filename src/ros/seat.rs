@@ -8,7 +8,7 @@
 //! The thread waits for its answers and never for ever: a transition comes to its end, the loop obeys every order it has
 //! accepted, and where a [`Supervision`] ends, so do all its requests.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -17,6 +17,7 @@ use crate::{
     robot::{
         Engine,
         accelerator::{ModelWorkshop, NotPlaced, Reporter, Seat, Standing, Started, Supervisor},
+        watchdog::Pulse,
     },
 };
 
@@ -40,19 +41,24 @@ pub enum SeatRequest {
 }
 
 /// The node's seat.
-struct RosSeat(mpsc::UnboundedSender<SeatRequest>);
+struct RosSeat {
+    requests: mpsc::UnboundedSender<SeatRequest>,
+    /// Beats while hardware is let go of, too: nothing runs from then on.
+    loading: Arc<Pulse>,
+}
 
 impl Seat<Box<Pipeline>> for RosSeat {
     fn put(&mut self, pipeline: Box<Pipeline>) -> Result<Option<Box<Pipeline>>, NotPlaced> {
         let (done, before) = oneshot::channel();
         let gone = || NotPlaced("the node works with another model by now, or with none".to_owned());
-        self.0.send(SeatRequest::Put { pipeline, done }).map_err(|_| gone())?;
+        self.requests.send(SeatRequest::Put { pipeline, done }).map_err(|_| gone())?;
         before.blocking_recv().map(|engine| Some(engine.pipeline)).map_err(|_| gone())
     }
 
     fn release(&mut self) {
+        let _beat = self.loading.begin();
         let (done, released) = oneshot::channel();
-        if self.0.send(SeatRequest::Release { done }).is_ok() {
+        if self.requests.send(SeatRequest::Release { done }).is_ok() {
             drop(released.blocking_recv());
         }
     }
@@ -78,13 +84,13 @@ pub enum Said {
 }
 
 impl Supervision {
-    /// Begins it.
+    /// Begins it. `loading` beats while nothing runs.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn begin(started: Started<ModelWorkshop>) -> io::Result<(Box<Pipeline>, Self)> {
-        let (seat, requests) = mpsc::unbounded_channel();
-        let (pipeline, supervisor) = started.supervise(RosSeat(seat))?;
+    pub fn begin(started: Started<ModelWorkshop>, loading: Arc<Pulse>) -> io::Result<(Box<Pipeline>, Self)> {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let (pipeline, supervisor) = started.supervise(RosSeat { requests: sender, loading })?;
         let standing = supervisor.standing();
         Ok((pipeline, Self { supervisor, requests, standing, gave_up: false }))
     }

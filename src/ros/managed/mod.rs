@@ -3,7 +3,8 @@
 //! ```text
 //! configure    model-load thread -> Engine, and its Supervision begins; output topics
 //! activate     all inputs -> Intake; perception thread: Intake -> robot::run (Engine) -> a RosSink each
-//! swap_model   another Engine: into what is held, or between two frames of the loop; so does the supervision's
+//! swap_model   another model: into what is held, or between two frames of the loop
+//! serve        the same for the same model, on other hardware or loaded anew, as the supervision asks for it
 //! deactivate   inputs closed; the frame at work is finished; Engine and RosSinks come back
 //! cleanup      the supervision ended, all of it freed
 //! ```

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::{At, Held, Holding};
+use super::{At, Holding};
 use crate::{
+    perceive::infer::Released,
     robot::{Engine, Order, Sink, Swap},
     ros::{
         load::Supervised,
@@ -30,12 +31,6 @@ pub struct Before {
     pub engine: oneshot::Receiver<Engine>,
 }
 
-/// Why an engine is not put to work.
-struct Refused {
-    engine: Engine,
-    reason: String,
-}
-
 impl Holding {
     /// Puts another model to work, which is loaded, checked and made for the settings in force: at once, or between two
     /// frames of the loop. Before the first frame of it `~/label_info` tells of it. Its supervision replaces the one of the
@@ -45,74 +40,70 @@ impl Holding {
     /// Nothing is loaded, or the settings have changed so that they do not fit the model.
     pub fn swap_model(&mut self, model: Supervised) -> Result<Before, NotSwapped> {
         let Supervised { engine, supervision, facts } = model;
-        let (done, before) = oneshot::channel();
-        match self.put(engine, facts.clone(), done) {
-            Ok(held) => {
-                held.folder.clone_from(&facts.folder);
-                Ok(Before { supervision: std::mem::replace(&mut held.supervision, supervision), engine: before })
-            }
-            Err(Refused { engine, reason }) => {
-                let model = Box::new(Supervised { engine, supervision, facts });
-                Err(NotSwapped { model, reason })
-            }
-        }
-    }
-
-    /// Does what the supervisor asks for, or has the loop do it between two frames. What can't be done is dropped.
-    pub fn serve(&mut self, request: SeatRequest) {
-        let Some((held, at)) = &mut self.model else { return };
-        match (request, at) {
-            (SeatRequest::Put { pipeline, done }, _) => {
-                let facts = ModelFacts::of(&pipeline, held.folder.clone(), held.supervision.standing());
-                let engine = Engine { pipeline, reporter: Some(held.supervision.reporter()) };
-                if let Err(Refused { reason, .. }) = self.put(engine, Arc::new(facts), done) {
-                    tracing::warn!("{reason}");
-                }
-            }
-            (SeatRequest::Release { done }, At::Rest(loaded)) => {
-                // Who does not wait for it lets it be freed here.
-                let _ = done.send(loaded.engine.pipeline.release());
-            }
-            // Refused only while the loop ends: the receiver tells.
-            (SeatRequest::Release { done }, At::Loop(running)) => {
-                drop(running.intake.order(Order::Release { done }));
-            }
-        }
-    }
-
-    fn put(
-        &mut self,
-        engine: Engine,
-        facts: Arc<ModelFacts>,
-        done: oneshot::Sender<Engine>,
-    ) -> Result<&mut Held, Refused> {
+        let refused = |engine, supervision, facts, reason| {
+            let model = Box::new(Supervised { engine, supervision, facts });
+            Err(NotSwapped { model, reason })
+        };
         let Some((held, at)) = &mut self.model else {
-            return Err(Refused { engine, reason: "no model is loaded any more: configure the node".to_owned() });
+            let reason = "no model is loaded any more: configure the node".to_owned();
+            return refused(engine, supervision, facts, reason);
         };
         let coming = match self.place.parameters.expect_model(&facts) {
             Ok(coming) => coming,
-            Err(reason) => return Err(Refused { engine, reason }),
+            Err(reason) => return refused(engine, supervision, facts, reason),
         };
-        let (place, labels, id) = (self.place.clone(), held.labels.clone(), facts.id.clone());
+        held.folder.clone_from(&facts.folder);
+        let supervision_before = std::mem::replace(&mut held.supervision, supervision);
+        let (place, labels) = (self.place.clone(), held.labels.clone());
         let announce = move || {
             place.models.set(Some(facts.clone()));
             labels.publish(&place);
             place.parameters.model_is(facts.folder.as_deref());
             drop(coming);
         };
-        match at {
-            At::Rest(loaded) => {
+        let (done, before) = oneshot::channel();
+        at.put(Swap { engine, announce: Box::new(announce), done });
+        Ok(Before { supervision: supervision_before, engine: before })
+    }
+
+    /// Does what the supervisor asks for, or has the loop do it between two frames. What can't be done is dropped.
+    pub fn serve(&mut self, request: SeatRequest) {
+        let Some((held, at)) = &mut self.model else { return };
+        match request {
+            SeatRequest::Put { pipeline, done } => {
+                // The same model: its labels and the parameters stay.
+                let facts = Arc::new(ModelFacts::of(&pipeline, held.folder.clone(), held.supervision.standing()));
+                let models = self.place.models.clone();
+                let announce = Box::new(move || models.set(Some(facts)));
+                let engine = Engine { pipeline, reporter: Some(held.supervision.reporter()) };
+                at.put(Swap { engine, announce, done });
+            }
+            SeatRequest::Release { done } => at.release(done),
+        }
+    }
+}
+
+impl At {
+    fn put(&mut self, Swap { engine, announce, done }: Swap) {
+        match self {
+            Self::Rest(loaded) => {
                 let before = std::mem::replace(&mut loaded.engine, engine);
+                let id = loaded.engine.pipeline.contract().model_id();
                 loaded.sinks.iter_mut().for_each(|sink| sink.model_changed(&id));
                 announce();
                 // Who does not wait for it lets it be freed here.
                 let _ = done.send(before);
             }
-            At::Loop(running) => {
-                // Refused only while the loop ends: the receiver tells.
-                drop(running.intake.order(Order::Swap(Swap { engine, announce: Box::new(announce), done })));
-            }
+            // Refused only while the loop ends: the receiver tells.
+            Self::Loop(running) => drop(running.intake.order(Order::Swap(Swap { engine, announce, done }))),
         }
-        Ok(held)
+    }
+
+    fn release(&mut self, done: oneshot::Sender<Released>) {
+        match self {
+            // Who does not wait for it lets it be freed here.
+            Self::Rest(loaded) => drop(done.send(loaded.engine.pipeline.release())),
+            Self::Loop(running) => drop(running.intake.order(Order::Release { done })),
+        }
     }
 }

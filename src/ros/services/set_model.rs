@@ -97,7 +97,8 @@ impl Loader {
             return Ok(format!("dry run: model {id} works on {provider}; nothing changed"));
         }
         let (answer, swapping) = oneshot::channel();
-        let new = NewModel { model: load::supervised(started, Some(folder)).map_err(failed)?, answer };
+        let new =
+            NewModel { model: load::supervised(&self.desk.place, started, Some(folder)).map_err(failed)?, answer };
         let ends = || "the node ends".to_owned();
         self.new_models.blocking_send(new).map_err(|_| ends())?;
         let swapped = swapping.blocking_recv().map_err(|_| ends())?;
