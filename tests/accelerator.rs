@@ -41,7 +41,7 @@ use looptrans_ros::{
         Failure, ModelWorkshop, NotPlaced, Plan, Reporter, Seat, Standing, Supervisor, Workshop, start,
     },
 };
-use models::{on_cpu, seeded};
+use models::{on_cpu, seeded, slow_to_load_and_hungry_when_bright};
 use prost::Message;
 use tokio::sync::watch;
 
@@ -76,7 +76,7 @@ fn wrong(bundle: &Bundle) -> Arc<Bundle> {
 
 fn on(bundle: Arc<Bundle>, infer: InferSettings) -> ModelWorkshop {
     let settings = watch::channel(Arc::new(NodeSettings::defaults())).1;
-    ModelWorkshop { bundle, infer, settings }
+    ModelWorkshop { bundle, infer, settings, loading: Arc::default() }
 }
 
 /// The real workshop behind names of providers. What has no bundle can't be had. A build waits for the gate.
@@ -155,7 +155,7 @@ fn run_loop(mut pipeline: Box<Pipeline>, reporter: Reporter, orders: Receiver<Or
                 Order::Frame(reply) => reply.send(look(&mut pipeline, &reporter)).unwrap(),
                 Order::Put(next, reply) => reply.send(std::mem::replace(&mut pipeline, next)).unwrap(),
                 Order::Release(done) => {
-                    pipeline.release();
+                    drop(pipeline.release());
                     done.send(()).unwrap();
                 }
             }
@@ -365,6 +365,27 @@ fn the_node_s_own_workshop_runs_what_this_machine_has() {
         let gave_up = start(workshop, plan).err().unwrap().to_string();
         assert!(gave_up.starts_with("the model can't be loaded: ") && gave_up.contains("cpu: "), "{gave_up}");
     }
+}
+
+#[test]
+fn a_load_is_watched_and_an_engine_that_is_built_aside_is_not() {
+    let workshop = Arc::new(on(Arc::new(slow_to_load_and_hungry_when_bright()), on_cpu()));
+    let beats_during = |work: fn(&ModelWorkshop) -> Result<Box<Pipeline>, Failure>| {
+        let worker = thread::spawn({
+            let workshop = workshop.clone();
+            move || drop(work(&workshop).unwrap())
+        });
+        let mut beats = false;
+        while !worker.is_finished() {
+            beats |= workshop.loading.busy_for(Instant::now()).is_some();
+            thread::sleep(Duration::from_millis(1));
+        }
+        worker.join().unwrap();
+        beats
+    };
+    assert!(beats_during(|workshop| workshop.load(Cpu)));
+    assert_eq!(workshop.loading.busy_for(Instant::now()), None);
+    assert!(!beats_during(|workshop| workshop.build(Cpu)));
 }
 
 #[test]

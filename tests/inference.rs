@@ -257,7 +257,7 @@ fn memory_that_cannot_be_had_is_told_with_the_bytes_asked_for() {
 fn a_model_that_was_released_runs_no_more_and_still_tells_what_it_was() {
     let mut model = Model::load_on(&colours(), &on_cpu(), ProviderChoice::Cpu, Engines::Kept).unwrap();
     model.run(&picture(|_, _| [9, 9, 9])).unwrap();
-    model.release();
+    drop(model.release());
     let error = model.run(&picture(|_, _| [9, 9, 9])).unwrap_err();
     assert_eq!(error.to_string(), "inference: the model was released, to be loaded anew");
     assert_eq!((model.provider().used, error.kind()), (ProviderChoice::Cpu, FailureKind::Other));

@@ -27,8 +27,9 @@ use looptrans_ros::{
         pipeline::{Perception, Pipeline, PipelineSettings, Wanted},
     },
     robot::{
-        self, Counts, Detect, DetectError, Health, Incoming, Intake, Order, PublishError, PublishFacts, Sink, Summary,
-        Swap,
+        self, Counts, Detect, DetectError, Engine, Health, Incoming, Intake, Order, PublishError, PublishFacts, Sink,
+        Summary, Swap,
+        accelerator::{self, ModelWorkshop, NotPlaced, Seat},
     },
 };
 use models::{colours, colours_model, on_cpu};
@@ -140,7 +141,7 @@ struct Rig {
     intake: Arc<Intake<Message, Published>>,
     clock_nanos: Arc<AtomicI64>,
     results: mpsc::Receiver<Published>,
-    thread: thread::JoinHandle<Box<Pipeline>>,
+    thread: thread::JoinHandle<Engine>,
     settings: watch::Sender<Arc<NodeSettings>>,
 }
 
@@ -150,6 +151,11 @@ fn settings() -> NodeSettings {
 
 fn pipeline() -> Pipeline {
     Pipeline::new(colours_model(), PipelineSettings::from(&settings())).unwrap()
+}
+
+/// Nobody watches over the hardware.
+fn engine(pipeline: Pipeline) -> Engine {
+    Engine { pipeline: Box::new(pipeline), reporter: None }
 }
 
 fn start(settings: NodeSettings, fails: bool) -> Rig {
@@ -168,6 +174,15 @@ fn start_on(
     fails: bool,
     pipeline: impl FnOnce() -> Pipeline + Send + 'static,
 ) -> Rig {
+    start_engine(intake, settings, fails, || engine(pipeline()))
+}
+
+fn start_engine(
+    intake: Arc<Intake<Message, Published>>,
+    settings: NodeSettings,
+    fails: bool,
+    engine: impl FnOnce() -> Engine + Send + 'static,
+) -> Rig {
     let cameras = intake.healths().count();
     let (settings, in_force) = watch::channel(Arc::new(settings));
     let clock_nanos = Arc::new(AtomicI64::new(i64::from(START_SECONDS) * 1_000_000_000));
@@ -177,9 +192,9 @@ fn start_on(
         move || {
             let notebook = || Notebook { results: sender.clone(), fails, model_id: String::new() };
             let mut sinks: Vec<_> = (0..cameras).map(|_| notebook()).collect();
-            let mut pipeline = Box::new(pipeline());
-            robot::run(&intake, &mut pipeline, &mut sinks, in_force, &|| clock.load(Ordering::Relaxed));
-            pipeline
+            let mut engine = engine();
+            robot::run(&intake, &mut engine, &mut sinks, in_force, &|| clock.load(Ordering::Relaxed));
+            engine
         }
     });
     Rig { intake, clock_nanos, results, thread, settings }
@@ -214,7 +229,7 @@ impl Rig {
         self.intake.stop();
         let summary = {
             let health = self.health().clone();
-            let pipeline = self.thread.join().unwrap();
+            let pipeline = self.thread.join().unwrap().pipeline;
             Summary::of(&[health], pipeline.contract().model_id(), pipeline.provider().used.name().to_owned())
         };
         let counts = &summary.frames.counts;
@@ -482,13 +497,13 @@ fn a_swap_happens_between_two_frames_and_gives_the_old_model_back() {
         let announced = announced.clone();
         move || announced.store(1, Ordering::SeqCst)
     });
-    rig.intake.order(Order::Swap(Swap { pipeline: Box::new(pipeline()), announce, done })).unwrap();
+    rig.intake.order(Order::Swap(Swap { engine: engine(pipeline()), announce, done })).unwrap();
     let old = old.blocking_recv().unwrap();
     assert_eq!(announced.load(Ordering::SeqCst), 1);
     rig.one(red(2));
     let (published, _) = rig.stop();
     let ids: Vec<&str> = published.iter().map(|result| result.model_id.as_str()).collect();
-    assert_eq!(ids, ["", &old.contract().model_id()]);
+    assert_eq!(ids, ["", &old.pipeline.contract().model_id()]);
 }
 
 #[test]
@@ -579,4 +594,66 @@ fn batches_of_three_cameras_are_counted_exactly() {
         assert!(counts.processed > 0, "nobody starves: {counts:?}");
     }
     assert_eq!(counts.iter().map(|counts| counts.processed).sum::<u64>(), published.len() as u64);
+}
+
+/// The node's way to the loop, without the node.
+struct LoopSeat(Arc<Intake<Message, Published>>);
+
+impl Seat<Box<Pipeline>> for LoopSeat {
+    fn put(&mut self, pipeline: Box<Pipeline>) -> Result<Option<Box<Pipeline>>, NotPlaced> {
+        let (done, before) = oneshot::channel();
+        let swap = Swap { engine: Engine { pipeline, reporter: None }, announce: Box::new(|| {}), done };
+        self.0.order(Order::Swap(swap)).unwrap();
+        Ok(before.blocking_recv().ok().map(|engine| engine.pipeline))
+    }
+
+    fn release(&mut self) {
+        let (done, released) = oneshot::channel();
+        self.0.order(Order::Release { done }).unwrap();
+        drop(released.blocking_recv().unwrap());
+    }
+}
+
+#[test]
+fn only_failures_of_the_model_are_reported_and_three_in_a_row_exchange_it_between_two_frames() {
+    let workshop = || {
+        let settings = watch::channel(Arc::new(settings())).1;
+        ModelWorkshop { bundle: Arc::new(colours()), infer: on_cpu(), settings, loading: Arc::default() }
+    };
+    let started = accelerator::start(workshop(), workshop().plan().unwrap()).unwrap();
+    let intake = Arc::new(Intake::new([Arc::new(Health::default())]));
+    let (pipeline, supervisor) = started.supervise(LoopSeat(intake.clone())).unwrap();
+    let standing = supervisor.standing();
+    let watched = Engine { pipeline, reporter: Some(supervisor.reporter()) };
+    let rig = start_engine(intake, settings(), false, || watched);
+    (1..9).for_each(|n| rig.one(Message { data: Vec::new(), ..red(n) }));
+    [9, 10].into_iter().for_each(|n| rig.one(picture(BLACK, n)));
+    rig.one(red(11));
+    [12, 13].into_iter().for_each(|n| rig.one(picture(BLACK, n)));
+    assert!(!standing.has_changed().unwrap(), "{:?}", standing.borrow());
+    rig.one(picture(BLACK, 14));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut standing = standing;
+    while !(standing.has_changed().unwrap() && standing.borrow_and_update().on.is_some()) {
+        assert!(Instant::now() < deadline, "{:?}", standing.borrow());
+        thread::sleep(Duration::from_millis(1));
+    }
+    rig.one(red(15));
+    assert!(supervisor.stop(Duration::from_secs(60)));
+    let (published, summary) = rig.stop();
+    assert_eq!(published.len(), 2);
+    assert_eq!(summary.frames.counts.rejected_by["inference"], 5);
+}
+
+#[test]
+fn orders_given_before_a_stop_are_obeyed() {
+    let rig = start(settings(), false);
+    let (done, released) = oneshot::channel();
+    let (done_too, old) = oneshot::channel();
+    rig.intake.order(Order::Release { done }).unwrap();
+    let swap = Swap { engine: engine(pipeline()), announce: Box::new(|| {}), done: done_too };
+    rig.intake.order(Order::Swap(swap)).unwrap();
+    rig.stop();
+    drop(released.blocking_recv().unwrap());
+    assert!(old.blocking_recv().is_ok());
 }

@@ -54,8 +54,9 @@ pub static PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "allow_fallback",
         live: false,
-        description: "May the CPU serve when execution_provider can't be had? If false the node refuses to start instead; so \
-                      it does with auto, where the library has a GPU provider and none works.",
+        description: "May the CPU serve when execution_provider can't be had, or fails later? If false the node stays \
+                      unconfigured instead, or deactivates itself; so it does with auto, where the library has a GPU \
+                      provider and none works.",
         kind: Kind::Bool { default: true, set: |s, on| s.allow_fallback = on },
     },
     Parameter {

@@ -90,7 +90,8 @@ impl<I, A> Intake<I, A> {
         !self.disabled.load(Ordering::SeqCst)
     }
 
-    /// Makes [`super::run`] finish its frame and return. Frames offered later are dropped and counted.
+    /// Makes [`super::run`] finish its frame, obey the orders given so far and return. Frames offered later are dropped and
+    /// counted.
     pub fn stop(&self) {
         for (place, _frame) in self.mailbox.stop() {
             self.cameras[place].health.ended(Outcome::Dropped(DropReason::Stopped));

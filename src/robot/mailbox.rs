@@ -83,8 +83,8 @@ impl<T, O> Mailbox<T, O> {
         Ok(())
     }
 
-    /// Waits for an order, or for an item of a place that is `wanted`, until `until` (None: without end). A stop wins over
-    /// an order, an order over an item; of several items the one whose place had its turn longest ago.
+    /// Waits for an order, or for an item of a place that is `wanted`, until `until` (None: without end). An order wins over
+    /// a stop, a stop over an item; of several items the one whose place had its turn longest ago.
     ///
     /// An item that nobody else waits behind is held back for the `patience` with its place, in case a newer one displaces
     /// it.
@@ -98,11 +98,11 @@ impl<T, O> Mailbox<T, O> {
         // Until when an item is held back, and what had been put by then.
         let mut held = None::<(Instant, u64)>;
         loop {
-            if inner.stopped {
-                return Taken::Stopped;
-            }
             if let Some(order) = inner.orders.pop_front() {
                 return Taken::Order(order);
+            }
+            if inner.stopped {
+                return Taken::Stopped;
             }
             let now = Instant::now();
             let wake = match inner.next(&wanted) {
@@ -145,17 +145,14 @@ impl<T, O> Mailbox<T, O> {
         taken
     }
 
-    /// Ends every present and later [`Self::take`]. Returns the items that were waiting, with their places; orders that were
-    /// waiting are dropped.
+    /// Ends every present and later [`Self::take`] once the orders given so far are taken. Returns the items that were
+    /// waiting, with their places.
     pub fn stop(&self) -> Vec<(usize, T)> {
         let mut inner = self.lock();
         inner.stopped = true;
-        let orders = std::mem::take(&mut inner.orders);
         let waiting = inner.places.iter_mut().enumerate();
         let waiting = waiting.filter_map(|(place, item)| Some((place, item.take()?))).collect();
         drop(inner);
-        // Outside the lock: what an order holds may do anything when it is dropped.
-        drop(orders);
         self.changed.notify_all();
         waiting
     }
@@ -303,13 +300,14 @@ mod tests {
     }
 
     #[test]
-    fn after_a_stop_nothing_is_kept() {
+    fn after_a_stop_only_orders_given_before_it_are_taken() {
         let mailbox = Mailbox::new(2);
         mailbox.put(1, 1).unwrap();
         mailbox.order("an order").unwrap();
         assert_eq!(mailbox.stop(), [(1, 1)], "what waited comes back");
         assert_eq!(mailbox.put(0, 2), Err(2), "what comes later comes back at once");
         assert_eq!(mailbox.order("another"), Err("another"));
+        assert_eq!(take(&mailbox), Taken::Order("an order"));
         assert_eq!(take(&mailbox), Taken::Stopped);
     }
 

@@ -45,7 +45,7 @@ pub use matching::{MatchingQos, Mismatch};
 pub use orders::Swap;
 pub use orders::{Detect, DetectError, Order};
 #[cfg(feature = "onnx")]
-pub use run::run;
+pub use run::{Engine, run};
 pub use silence::{InputFacts, PublisherFacts, SilenceLevel, SilenceReport, SilenceWatch};
 pub use sink::{PublishError, PublishFacts, Sink};
 pub use statistics::Percentiles;

@@ -5,9 +5,11 @@ use std::{fmt, time::Instant};
 use tokio::sync::oneshot;
 
 #[cfg(feature = "onnx")]
-use crate::perceive::pipeline::Pipeline;
+use super::Engine;
+#[cfg(feature = "onnx")]
+use crate::perceive::infer::Released;
 
-/// Done by the loop between two frames, in the order in which they were given. `A` are a [`super::Sink`]'s answers.
+/// Done by the loop between two frames, in the order in which they were given; those given before a stop are done. `A` are a [`super::Sink`]'s answers.
 #[derive(Debug)]
 pub enum Order<A> {
     /// The settings have changed: take them now, also when no frame comes.
@@ -17,6 +19,12 @@ pub enum Order<A> {
     /// Work with another model.
     #[cfg(feature = "onnx")]
     Swap(Swap),
+    /// Let go of the hardware: frames are rejected until the next swap.
+    #[cfg(feature = "onnx")]
+    Release {
+        /// Gets what is to be freed. That takes a while: not on the loop's thread.
+        done: oneshot::Sender<Released>,
+    },
     /// Forget what was learnt of the streams (order of stamps, rhythm, rate) and count from nothing.
     Reset {
         /// Told when it is done.
@@ -62,20 +70,20 @@ pub enum DetectError {
     Failed(String),
 }
 
-/// Another model for the loop.
+/// Another model for the loop, or the same on other hardware.
 #[cfg(feature = "onnx")]
 pub struct Swap {
-    /// Checked, loaded and warmed up; made for the settings in force.
-    pub pipeline: Box<Pipeline>,
+    /// Its pipeline is checked, loaded and warmed up, and made for the settings in force.
+    pub engine: Engine,
     /// Runs on the loop's thread after the last frame of the old model and before the first of the new one.
     pub announce: Box<dyn FnOnce() + Send>,
     /// Gets the old one. Freeing a model takes a while: not on the loop's thread.
-    pub done: oneshot::Sender<Box<Pipeline>>,
+    pub done: oneshot::Sender<Engine>,
 }
 
 #[cfg(feature = "onnx")]
 impl fmt::Debug for Swap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Swap").field("model", &self.pipeline.contract().model_id()).finish_non_exhaustive()
+        f.debug_struct("Swap").field("model", &self.engine.pipeline.contract().model_id()).finish_non_exhaustive()
     }
 }

@@ -8,10 +8,7 @@
 //! A thread that hangs within ONNX Runtime can be neither stopped nor joined, so nothing here waits for it.
 
 use std::{
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::{Duration, Instant},
 };
@@ -27,43 +24,48 @@ const LONGEST_LOOK: Duration = Duration::from_millis(250);
 /// How long the process may take to end after the watchdog has told that something hangs.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Says since when somebody is at work; one worker at a time.
-#[derive(Debug)]
-pub struct Pulse {
-    epoch: Instant,
-    /// Nanoseconds from `epoch` to the begin of the work, plus one; 0 while nobody is at work.
-    began: AtomicU64,
-}
+/// Says since when somebody is at work. There may be several workers: what counts is who has been at it longest.
+#[derive(Debug, Default)]
+pub struct Pulse(Mutex<Vec<Option<Instant>>>);
 
 /// The work lasts for as long as this lives.
 #[derive(Debug)]
 #[must_use = "the work ends where this is dropped"]
-pub struct Beat<'a>(&'a Pulse);
-
-impl Default for Pulse {
-    fn default() -> Self {
-        Self { epoch: Instant::now(), began: AtomicU64::new(0) }
-    }
+pub struct Beat<'a> {
+    pulse: &'a Pulse,
+    /// Its place among the workers.
+    place: usize,
 }
 
 impl Pulse {
     /// Work begins now.
     pub fn begin(&self) -> Beat<'_> {
-        let nanos = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.began.store(nanos.saturating_add(1), Ordering::Release);
-        Beat(self)
+        let (began, mut workers) = (Some(Instant::now()), self.workers());
+        let place = workers.iter().position(Option::is_none).unwrap_or(workers.len());
+        match workers.get_mut(place) {
+            Some(free) => *free = began,
+            None => workers.push(began),
+        }
+        Beat { pulse: self, place }
     }
 
     /// For how long the work at hand has lasted at the moment `now`; None while nobody is at work.
     pub fn busy_for(&self, now: Instant) -> Option<Duration> {
-        let began = self.began.load(Ordering::Acquire).checked_sub(1)?;
-        Some(now.saturating_duration_since(self.epoch + Duration::from_nanos(began)))
+        let began = self.workers().iter().flatten().min().copied()?;
+        Some(now.saturating_duration_since(began))
+    }
+
+    // Every change is one assignment: a panic elsewhere leaves nothing half-done.
+    fn workers(&self) -> MutexGuard<'_, Vec<Option<Instant>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Beat<'_> {
     fn drop(&mut self) {
-        self.0.began.store(0, Ordering::Release);
+        if let Some(place) = self.pulse.workers().get_mut(self.place) {
+            *place = None;
+        }
     }
 }
 
@@ -207,6 +209,23 @@ mod tests {
         let _beat = pulse.begin();
         let busy = pulse.busy_for(before + Duration::from_secs(60)).unwrap();
         assert!(busy <= Duration::from_secs(60), "{busy:?}");
+    }
+
+    #[test]
+    fn of_several_workers_the_one_that_began_first_counts_and_its_end_leaves_the_others() {
+        let pulse = Pulse::default();
+        let first = pulse.begin();
+        let between = Instant::now();
+        let second = pulse.begin();
+        let later = between + Duration::from_secs(60);
+        assert!(pulse.busy_for(later).unwrap() >= Duration::from_secs(60));
+        drop(first);
+        assert!(pulse.busy_for(later).unwrap() <= Duration::from_secs(60));
+        let third = pulse.begin();
+        drop(second);
+        assert!(pulse.busy_for(later).is_some());
+        drop(third);
+        assert_eq!(pulse.busy_for(later), None);
     }
 
     fn never() -> ! {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{
     contract::BundleError,
     perceive::{FrameError, InferError},
-    robot::{PublishError, watchdog::Hung},
+    robot::{PublishError, accelerator::GaveUp, watchdog::Hung},
 };
 
 /// Why the node cannot start, or had to end. One line each.
@@ -27,6 +27,12 @@ pub enum NodeError {
     /// ONNX Runtime cannot run the model.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// No execution provider can be had.
+    #[error(transparent)]
+    Hardware(#[from] GaveUp),
+    /// The model's hardware is gone.
+    #[error("{0}. Remedy: configure the node anew")]
+    NothingRuns(String),
     /// The model has no usable answer to a picture of noise.
     #[error("self-test: {0}")]
     SelfTest(FrameError),

@@ -1,14 +1,20 @@
-//! From settings to a pipeline that is ready to run.
+//! From settings to a model that is ready to run, and its supervision.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rand::{Rng, SeedableRng, rngs::ChaCha8Rng};
 
-use super::NodeError;
+use super::{NodeError, models::ModelFacts, seat::Supervision, workplace::Workplace};
 use crate::{
-    config::NodeSettings,
     contract::{Bundle, CONTRACT_FILE, Size},
-    perceive::{infer::Model, pipeline::Pipeline},
+    perceive::{infer::InferSettings, pipeline::PipelineSettings},
+    robot::{
+        Engine,
+        accelerator::{self, ModelWorkshop, Started},
+    },
 };
 
 /// Where the package installs its default bundle, below each prefix of AMENT_PREFIX_PATH.
@@ -16,36 +22,76 @@ const DEFAULT_BUNDLE: &str = "share/looptrans_ros/models/default";
 /// Of the picture of a self-test: the same for every model.
 const SEED: u64 = 1;
 
-/// Loads the bundle, checks it, and runs it once. Takes seconds.
+/// A model that is loaded, with its supervisor at work.
+pub struct Supervised {
+    /// What runs first.
+    pub engine: Engine,
+    /// What the supervisor says.
+    pub supervision: Supervision,
+    /// What is known of the model.
+    pub facts: Arc<ModelFacts>,
+}
+
+/// Loads the bundle that the parameter `model` names on what is ready, runs it once and begins its supervision. Takes
+/// seconds.
 ///
 /// # Errors
 /// No bundle, a bundle that is refused, hardware that cannot be had, an affordance the model does not have.
-pub fn pipeline(settings: &NodeSettings) -> Result<Pipeline, NodeError> {
-    Ok(Pipeline::new(model(settings)?, settings.into())?)
+pub fn for_configure(place: &Workplace) -> Result<Supervised, NodeError> {
+    // Also over what is built where nothing else can run.
+    let _beat = place.loading.begin();
+    let folder = place.current_settings().model.clone();
+    let started = start(place, folder.as_deref())?;
+    supervised(place, started, folder)
 }
 
-/// The same for a model that is to replace one that works: it must also have a usable answer to a picture that is not
-/// plain.
+/// The same, without its supervision, for a model that is to replace one that works: it must also have a usable answer to a
+/// picture that is not plain.
 ///
 /// # Errors
-/// As [`pipeline`]; or the answer is not finite, or a presence lies outside [0, 1].
-pub fn self_tested(settings: &NodeSettings) -> Result<Pipeline, NodeError> {
-    let mut model = model(settings)?;
-    let Size { height, width } = model.contract().input;
+/// As [`for_configure`]; or the answer is not finite, or a presence lies outside [0, 1].
+pub fn self_tested(place: &Workplace, folder: &Path) -> Result<Started<ModelWorkshop>, NodeError> {
+    let _beat = place.loading.begin();
+    let mut started = start(place, Some(folder))?;
+    let Size { height, width } = started.pipeline.contract().input;
     let mut noise = ChaCha8Rng::seed_from_u64(SEED);
     let mut picture = vec![0; 3 * height as usize * width as usize];
     noise.fill_bytes(&mut picture);
-    model.run(&picture).map_err(NodeError::SelfTest)?;
-    Ok(Pipeline::new(model, settings.into())?)
+    started.pipeline.answer_to(&picture).map_err(NodeError::SelfTest)?;
+    Ok(started)
 }
 
-fn model(settings: &NodeSettings) -> Result<Model, NodeError> {
-    let folder = match &settings.model {
-        Some(folder) => folder.clone(),
-        None => default_bundle()?,
+/// Begins the supervision of a model from this folder; None is the default bundle.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn supervised(
+    place: &Workplace,
+    started: Started<ModelWorkshop>,
+    folder: Option<PathBuf>,
+) -> Result<Supervised, NodeError> {
+    let begun = Supervision::begin(started, place.loading.clone());
+    let (pipeline, supervision) =
+        begun.map_err(|source| NodeError::System { what: "the accelerator thread", source })?;
+    let facts = Arc::new(ModelFacts::of(&pipeline, folder, supervision.standing()));
+    Ok(Supervised { engine: Engine { pipeline, reporter: Some(supervision.reporter()) }, supervision, facts })
+}
+
+fn start(place: &Workplace, folder: Option<&Path>) -> Result<Started<ModelWorkshop>, NodeError> {
+    let bundle = match folder {
+        Some(folder) => Bundle::load(folder)?,
+        None => Bundle::load(&default_bundle()?)?,
     };
-    let bundle = Bundle::load(&folder)?;
-    Ok(Model::load(&bundle, &settings.into())?)
+    let settings = place.current_settings();
+    PipelineSettings::from(&*settings).check(&bundle.contract)?;
+    let workshop = ModelWorkshop {
+        bundle: Arc::new(bundle),
+        infer: InferSettings::from(&*settings),
+        settings: place.settings.clone(),
+        loading: place.loading.clone(),
+    };
+    let plan = workshop.plan()?;
+    Ok(accelerator::start(workshop, plan)?)
 }
 
 fn default_bundle() -> Result<PathBuf, NodeError> {

@@ -22,12 +22,14 @@ mod parameters;
 mod publish;
 mod qos;
 pub mod regions;
+mod seat;
 mod services;
 mod signals;
 mod spin;
 mod status;
 mod topic;
 mod vigil;
+mod workplace;
 
 pub use self::{error::NodeError, node::run};
 

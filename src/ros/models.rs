@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::watch;
+
 use crate::{
     config::NodeSettings,
     contract::ModelContract,
@@ -12,6 +14,7 @@ use crate::{
         infer::ProviderInUse,
         pipeline::{Pipeline, PipelineSettings},
     },
+    robot::accelerator::Standing,
 };
 
 /// The model that is loaded, the one that was, and the one that is about to be.
@@ -36,8 +39,10 @@ pub struct ModelFacts {
     pub folder: Option<PathBuf>,
     /// What it promises.
     pub contract: ModelContract,
-    /// The hardware in use.
+    /// The hardware that it was loaded on.
     pub provider: ProviderInUse,
+    /// What its supervisor says of the hardware, now and later.
+    pub standing: watch::Receiver<Standing>,
 }
 
 /// A model on its way. Dropped when it has arrived or never will.
@@ -45,10 +50,10 @@ pub struct ModelFacts {
 pub struct Coming(Arc<Models>);
 
 impl ModelFacts {
-    /// What a pipeline says of its model, which was loaded from `folder`.
-    pub fn of(pipeline: &Pipeline, folder: Option<PathBuf>) -> Self {
+    /// What a pipeline says of its model, which was loaded from `folder`, beside what its supervisor says.
+    pub fn of(pipeline: &Pipeline, folder: Option<PathBuf>, standing: watch::Receiver<Standing>) -> Self {
         let contract = pipeline.contract().clone();
-        Self { id: contract.model_id(), folder, contract, provider: pipeline.provider().clone() }
+        Self { id: contract.model_id(), folder, contract, provider: pipeline.provider().clone(), standing }
     }
 }
 

@@ -5,6 +5,7 @@
 //! main:              signals; transitions, one at a time; status and silence, by the clock; on the same tokio runtime,
 //!                    all other requests
 //! model-load thread: bundle -> Pipeline, in configure and for ~/set_model
+//! accelerator thread: Pipelines on other hardware, or anew; as long as the model
 //! watchdog thread:   beats of the model's work -> the end of the process when one hangs
 //! perception thread: Intake -> robot::run (Pipeline) -> RosSink -> topics, while active
 //! ```
@@ -24,7 +25,7 @@ use super::{
     door::Door,
     lifecycle::{ChangeRequest, Managed, respond_to},
     log,
-    managed::{Failed, Holding, Workplace},
+    managed::{Event, Failed, Holding},
     models::Models,
     parameters::{Events, Parameters},
     qos::TopicQos,
@@ -33,6 +34,7 @@ use super::{
     spin::{Requests, Spinner, Works},
     status::Reporter,
     vigil,
+    workplace::Workplace,
 };
 use crate::{
     config::{NodeSettings, ParameterSet, RosArgs},
@@ -100,13 +102,19 @@ enum Work {
 /// What the work of a transition leaves.
 type Done = (Holding, Result<(), Failed>);
 
+/// What comes of [`Work::next`].
+enum Next {
+    Done(Box<Done>),
+    Event(Event),
+}
+
 /// A transition under way.
 struct Busy {
     state: State,
     done: Pin<Box<dyn Future<Output = Done>>>,
     /// Who asked for it: None is the node itself.
     request: Option<ChangeRequest>,
-    /// Why it has already failed; only while errors are processed.
+    /// What it is due to, where nobody asked for it: an error, or that the model runs nowhere.
     trouble: Option<String>,
 }
 
@@ -163,10 +171,19 @@ impl Running {
                     return Err(verdict.map_or(NodeError::Ended("watchdog"), NodeError::Hung));
                 }
                 Some(request) = self.changes.recv() => self.asked(request),
-                done = self.work.next() => {
-                    let (holding, result) = done?;
-                    self.finished(holding, result);
-                }
+                next = self.work.next() => match next {
+                    Next::Done(done) => {
+                        let (holding, result) = *done;
+                        self.finished(holding, result);
+                    }
+                    Next::Event(Event::Request(request)) => {
+                        if let Work::Idle(holding) = &mut self.work {
+                            holding.serve(request);
+                        }
+                    }
+                    Next::Event(Event::GaveUp) => self.gave_up(),
+                    Next::Event(Event::Broken(thread)) => return Err(NodeError::Ended(thread)),
+                },
                 // Not during a transition: its work holds what is to be exchanged.
                 Some(new) = self.new_models.recv(), if matches!(self.work, Work::Idle(_)) => self.swap_model(new),
                 // Nor this: its work holds the labels that a change may publish again.
@@ -197,7 +214,7 @@ impl Running {
 
     fn swap_model(&mut self, new: NewModel) {
         if let Work::Idle(holding) = &mut self.work {
-            new.swap(|pipeline, facts| holding.swap_model(pipeline, facts));
+            new.swap(|model| holding.swap_model(model));
         }
     }
 
@@ -213,6 +230,15 @@ impl Running {
                 tracing::warn!("~/change_state refused: {refusal}");
                 answer(request, false);
             }
+        }
+    }
+
+    /// The model runs nowhere any more: no frame could be processed. Inactive, the status says so.
+    fn gave_up(&mut self) {
+        if self.managed.state() == State::Active
+            && let Ok(state) = self.managed.begin(0, "deactivate")
+        {
+            self.begin(state, None, Some("deactivated by itself, since the model runs nowhere any more".to_owned()));
         }
     }
 
@@ -279,14 +305,11 @@ impl Running {
 }
 
 impl Work {
-    /// Waits for the end of the transition under way, or of what should not end.
-    async fn next(&mut self) -> Result<Done, NodeError> {
+    /// Waits for the end of the transition under way, or for what happens meanwhile.
+    async fn next(&mut self) -> Next {
         match self {
-            Self::Idle(holding) => {
-                holding.broken().await;
-                Err(NodeError::Ended("perception"))
-            }
-            Self::Busy(busy) => Ok(busy.done.as_mut().await),
+            Self::Idle(holding) => Next::Event(holding.event().await),
+            Self::Busy(busy) => Next::Done(Box::new(busy.done.as_mut().await)),
             Self::Moving => std::future::pending().await,
         }
     }

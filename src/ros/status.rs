@@ -12,11 +12,11 @@ use super::{
     NodeError,
     camera::{Camera, Cameras},
     diagnostics::Diagnostics,
-    managed::Workplace,
     models::ModelFacts,
     namesake::Namesakes,
     publish, qos, regions,
     spin::Works,
+    workplace::Workplace,
 };
 use crate::{
     config::{NodeSettings, RosArgs},
@@ -27,6 +27,7 @@ use crate::{
     perceive::Stamp,
     robot::{
         FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, SilenceLevel, SilenceWatch, Totals,
+        accelerator::Standing,
         diagnosis::{CameraView, ModelView, NodeFacts, slow_work},
         lifecycle::State,
     },
@@ -47,8 +48,8 @@ pub struct Reporter {
     published: Option<Instant>,
     /// Why the last transition did not succeed.
     trouble: Option<String>,
-    /// Did something take suspiciously long at the last look?
-    was_slow: bool,
+    /// What takes suspiciously long and what is wrong with the hardware, as it was at the last look.
+    told: (bool, Option<String>),
 }
 
 /// What has been told of a camera.
@@ -61,7 +62,7 @@ struct Watch {
 /// The node at one moment.
 struct Moment<'a> {
     state: State,
-    model: Option<&'a ModelFacts>,
+    model: Option<(&'a ModelFacts, &'a Standing)>,
     totals: &'a Totals,
     cameras: &'a [CameraMoment<'a>],
     is_disabled: bool,
@@ -100,7 +101,7 @@ impl Reporter {
             input_timeout,
             published: None,
             trouble: None,
-            was_slow: false,
+            told: (false, None),
         })
     }
 
@@ -138,12 +139,18 @@ impl Reporter {
             self.watches.iter_mut().zip(&cameras).for_each(|(watch, camera)| watch.tell(camera));
         }
         let model = place.models.loaded();
+        let standing = model.as_ref().map(|model| model.standing.borrow().clone());
         let views: Vec<CameraView> =
             cameras.iter().zip(&self.watches).map(|(camera, watch)| camera.view(watch)).collect();
         let node = NodeFacts {
             state,
             trouble: self.trouble.as_deref(),
-            model: model.as_deref().map(|m| ModelView { id: &m.id, contract: &m.contract, provider: &m.provider }),
+            model: model.as_deref().zip(standing.as_ref()).map(|(model, standing)| ModelView {
+                id: &model.id,
+                contract: &model.contract,
+                provider: &model.provider,
+                standing,
+            }),
             cameras: &views,
             loading_for: place.loading.busy_for(now),
             inference_timeout: place.current_settings().inference_timeout,
@@ -151,7 +158,9 @@ impl Reporter {
         };
         let slow = slow_work(&node);
         let namesakes = self.namesakes.look();
-        if std::mem::replace(&mut self.was_slow, slow.is_some()) != slow.is_some() {
+        let news = (slow.is_some(), standing.as_ref().and_then(Standing::sentence));
+        if self.told != news {
+            self.told = news;
             self.published = None;
             self.diagnostics.hurry();
         }
@@ -159,7 +168,7 @@ impl Reporter {
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
             let totals = Totals::of(place.cameras.iter().map(|camera| &camera.health), now);
-            let model = model.as_deref();
+            let model = model.as_deref().zip(standing.as_ref());
             let moment = Moment { state, model, totals: &totals, cameras: &cameras, is_disabled, slow, namesakes };
             let status = self.status(place.clock.now(), &moment);
             if let Err(error) = publish::publish(&self.publisher, "~/status", &status) {
@@ -176,12 +185,14 @@ impl Reporter {
         let Moment { state, model, totals, cameras, .. } = moment;
         let counts = &totals.counts;
         let reasons = self.reasons(moment);
+        let in_use = model.filter(|(_, standing)| standing.on.is_some()).map(|(model, _)| model);
         NodeStatus {
             header: header(now),
             state: state.id(),
-            model_id: model.map(|model| model.id.clone()).unwrap_or_default(),
-            execution_provider: model.map(|model| model.provider.used.name().to_owned()).unwrap_or_default(),
-            requested_provider: model.map(|model| model.provider.requested.name().to_owned()).unwrap_or_default(),
+            model_id: model.map(|(model, _)| model.id.clone()).unwrap_or_default(),
+            // While nothing runs, none is in use.
+            execution_provider: in_use.map(|model| model.provider.used.name().to_owned()).unwrap_or_default(),
+            requested_provider: model.map(|(model, _)| model.provider.requested.name().to_owned()).unwrap_or_default(),
             degraded: !reasons.is_empty(),
             reasons: reasons.iter().map(|r| clean_prefix(r.as_bytes(), MAX_LOG_BYTES).to_owned()).collect(),
             fps_in: totals.fps_in,
@@ -204,10 +215,7 @@ impl Reporter {
         let Moment { state, model, totals, cameras, is_disabled, slow, namesakes } = moment;
         let mut reasons: Vec<String> = self.trouble.iter().cloned().collect();
         reasons.extend(slow.iter().chain(namesakes).cloned());
-        if let Some(provider) = model.map(|model| &model.provider).filter(|provider| provider.is_degraded()) {
-            let (used, failed) = (provider.used.name(), provider.failed.join("; "));
-            reasons.push(format!("execution provider {used} stands in: {failed}"));
-        }
+        reasons.extend(model.and_then(|(_, standing)| standing.sentence()));
         if *state == State::Active {
             if totals.inference_broken {
                 reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::{NodeError, managed::Workplace};
+use super::{NodeError, workplace::Workplace};
 use crate::{
     config::NodeSettings,
     robot::watchdog::{self, Alarm, Hung, Pulse, Watched, load_limit},

@@ -33,6 +33,8 @@ pub const COLOURS_CELLS: Size = Size { height: 4, width: 6 };
 
 /// Compared each with each in [`endless_when_bright`]: some 10^12 times.
 const ENDLESS_BOXES: i64 = 1_500_000;
+/// The same for about a second.
+const SLOW_BOXES: i64 = 20_000;
 
 /// CPU, one thread.
 pub fn on_cpu() -> InferSettings {
@@ -61,30 +63,66 @@ pub fn colours() -> Bundle {
 /// [`colours`], but a run on an all but white picture takes hours: it sorts through [`ENDLESS_BOXES`] boxes.
 pub fn endless_when_bright() -> Bundle {
     colours_with(|g, means, presence| {
-        let all = g.ints("every_axis", &[0, 1, 2, 3]);
-        let darkest = g.node("darkest", "ReduceMin", &[means, &all], &[("keepdims", Attr::Int(0))]);
-        let limit = g.float("bright", 250.0);
-        let is_bright = g.node("is_bright", "Greater", &[&darkest, &limit], &[]);
-        let is_bright = g.node("as_count", "Cast", &[&is_bright], &[("to", Attr::Int(i64::from(INT64)))]);
-        let (many, one) = (g.ints("many", &[ENDLESS_BOXES]), g.ints("one", &[1]));
-        let count = g.node("times", "Mul", &[&is_bright, &many], &[]);
-        let count = g.node("count", "Add", &[&count, &one], &[]);
-        let four = g.ints("four", &[4]);
-        let axis = [("axis", Attr::Int(0))];
-        let boxes_shape = g.node("boxes_shape", "Concat", &[&one, &count, &four], &axis);
-        let scores_shape = g.node("scores_shape", "Concat", &[&one, &one, &count], &axis);
-        let (a_box, a_score) = (g.floats("a_box", &arr1(&[0.0, 0.0, 1.0, 1.0]).into_dyn()), g.float("a_score", 0.5));
-        let boxes = g.node("boxes", "Expand", &[&a_box, &boxes_shape], &[]);
-        let scores = g.node("scores", "Expand", &[&a_score, &scores_shape], &[]);
-        // Boxes that all lie upon each other suppress none at a threshold of 1: each is compared with all before it.
-        let threshold = g.float("threshold", 1.0);
-        let kept = g.node("kept", "NonMaxSuppression", &[&boxes, &scores, &count, &threshold], &[]);
-        let kept = g.node("kept_float", "Cast", &[&kept], &[("to", Attr::Int(i64::from(FLOAT)))]);
-        let sum = g.node("kept_sum", "ReduceSum", &[&kept], &[("keepdims", Attr::Int(0))]);
-        let zero = g.float("zero", 0.0);
-        let nothing = g.node("nothing", "Mul", &[&sum, &zero], &[]);
-        g.node("presence_and_nothing", "Add", &[&presence, &nothing], &[])
+        let is_bright = is_brighter(g, means, 250.0);
+        let work = sort_boxes(g, &is_bright, ENDLESS_BOXES);
+        with_nothing_of(g, "boxes", &presence, &work)
     })
+}
+
+/// [`colours`], but a run on an all but grey picture, as the first runs of a model are, takes about a second, so that loading
+/// it takes some; and a run on an all but white picture asks for 512 TiB, more than a process can address.
+pub fn slow_to_load_and_hungry_when_bright() -> Bundle {
+    colours_with(|g, means, presence| {
+        let [is_light, is_bright] = [100.0, 250.0].map(|limit| is_brighter(g, means, limit));
+        let is_grey = g.node("is_grey", "Sub", &[&is_light, &is_bright], &[]);
+        let work = sort_boxes(g, &is_grey, SLOW_BOXES);
+        let presence = with_nothing_of(g, "boxes", &presence, &work);
+        let (one, terabytes) = (g.ints("one_row", &[1]), g.ints("many_rows", &[1 << 47]));
+        let count = g.node("rows_times", "Mul", &[&is_bright, &terabytes], &[]);
+        let count = g.node("rows", "Add", &[&count, &one], &[]);
+        let zeros = g.node("rows_of_zeros", "ConstantOfShape", &[&count], &[]);
+        let sum = g.node("rows_sum", "ReduceSum", &[&zeros], &[("keepdims", Attr::Int(0))]);
+        with_nothing_of(g, "rows", &presence, &sum)
+    })
+}
+
+/// i64 [1]: 1 where every cell's mean of every channel is above the limit, else 0.
+fn is_brighter(g: &mut Graph, means: &Value, limit: f32) -> Value {
+    let named = |name: &str| format!("{name}_{limit}");
+    let all = g.ints(&named("every_axis"), &[0, 1, 2, 3]);
+    let darkest = g.node(&named("darkest"), "ReduceMin", &[means, &all], &[("keepdims", Attr::Int(0))]);
+    let limit = g.float(&named("limit"), limit);
+    let is_brighter = g.node(&named("is_brighter"), "Greater", &[&darkest, &limit], &[]);
+    let count = g.node(&named("as_count"), "Cast", &[&is_brighter], &[("to", Attr::Int(i64::from(INT64)))]);
+    let one = g.ints(&named("one_value"), &[1]);
+    g.node(&named("one_count"), "Reshape", &[&count, &one], &[])
+}
+
+/// Compares `times` times `boxes` boxes each with each; gives one value.
+fn sort_boxes(g: &mut Graph, times: &Value, boxes: i64) -> Value {
+    let (many, one) = (g.ints("many", &[boxes]), g.ints("one", &[1]));
+    let count = g.node("times", "Mul", &[times, &many], &[]);
+    let count = g.node("count", "Add", &[&count, &one], &[]);
+    let four = g.ints("four", &[4]);
+    let axis = [("axis", Attr::Int(0))];
+    let boxes_shape = g.node("boxes_shape", "Concat", &[&one, &count, &four], &axis);
+    let scores_shape = g.node("scores_shape", "Concat", &[&one, &one, &count], &axis);
+    let (a_box, a_score) = (g.floats("a_box", &arr1(&[0.0, 0.0, 1.0, 1.0]).into_dyn()), g.float("a_score", 0.5));
+    let boxes = g.node("boxes", "Expand", &[&a_box, &boxes_shape], &[]);
+    let scores = g.node("scores", "Expand", &[&a_score, &scores_shape], &[]);
+    // Boxes that all lie upon each other suppress none at a threshold of 1: each is compared with all before it.
+    let threshold = g.float("threshold", 1.0);
+    let kept = g.node("kept", "NonMaxSuppression", &[&boxes, &scores, &count, &threshold], &[]);
+    let kept = g.node("kept_float", "Cast", &[&kept], &[("to", Attr::Int(i64::from(FLOAT)))]);
+    g.node("kept_sum", "ReduceSum", &[&kept], &[("keepdims", Attr::Int(0))])
+}
+
+/// The value unchanged, but not before the work is done.
+fn with_nothing_of(g: &mut Graph, path: &str, value: &Value, work: &Value) -> Value {
+    let name = |what: &str| format!("{path}_{what}");
+    let zero = g.float(&name("zero"), 0.0);
+    let nothing = g.node(&name("nothing"), "Mul", &[work, &zero], &[]);
+    g.node(&name("and_nothing"), "Add", &[value, &nothing], &[])
 }
 
 /// `last`: the presence that is put out, from the cells' means and [`colours`]' own.

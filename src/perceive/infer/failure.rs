@@ -130,9 +130,15 @@ pub(super) fn kind(error: &ort::Error) -> FailureKind {
 #[cfg(feature = "onnx")]
 pub(super) fn of_run(error: &ort::Error) -> FrameError {
     match kind(error) {
-        FailureKind::Other => FrameError::Inference(error.to_string()),
-        kind => FrameError::Device { kind, cause: error.to_string() },
+        FailureKind::Other => FrameError::Inference(words(error)),
+        kind => FrameError::Device { kind, cause: words(error) },
     }
+}
+
+/// The library's words, in one line.
+#[cfg(feature = "onnx")]
+pub(super) fn words(error: &ort::Error) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

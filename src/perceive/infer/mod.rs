@@ -39,7 +39,7 @@ use crate::contract::{BundleError, Size};
 pub use engine_cache::Engines;
 pub use failure::FailureKind;
 #[cfg(feature = "onnx")]
-pub use model::{BatchModel, Model};
+pub use model::{BatchModel, Model, Released};
 #[cfg(feature = "onnx")]
 pub use provider::Prospects;
 pub use settings::{GpuSettings, InferSettings};

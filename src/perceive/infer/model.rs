@@ -60,9 +60,9 @@ impl Model {
         }
     }
 
-    /// Frees what the model holds of the hardware, memory above all. It can't be run any more.
-    pub fn release(&mut self) {
-        self.loaded = None;
+    /// Gives away what the model holds of the hardware, memory above all. It can't be run any more.
+    pub fn release(&mut self) -> Released {
+        Released { _loaded: self.loaded.take() }
     }
 
     /// Runs one picture: u8 [H, W, 3] RGB at the contract's input size, tight rows.
@@ -121,6 +121,13 @@ impl Model {
     pub fn provider(&self) -> &ProviderInUse {
         &self.provider
     }
+}
+
+/// What a model held of the hardware. Freed where this is dropped, which takes a while.
+#[derive(Debug)]
+#[must_use = "it is freed where this is dropped"]
+pub struct Released {
+    _loaded: Option<Loaded>,
 }
 
 fn released() -> FrameError {

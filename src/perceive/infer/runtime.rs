@@ -42,7 +42,7 @@ pub(super) fn environment(setting: Option<&Path>) -> Result<Environment, InferEr
 
 /// An error of ONNX Runtime in the course of `step`.
 pub(super) fn failed(step: &'static str, error: &ort::Error) -> InferError {
-    InferError::Runtime { step, kind: failure::kind(error), cause: error.to_string() }
+    InferError::Runtime { step, kind: failure::kind(error), cause: failure::words(error) }
 }
 
 /// The library in use, where its folder is known.

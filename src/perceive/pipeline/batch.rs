@@ -31,6 +31,7 @@ pub struct Batch<'a> {
     model: &'a mut Model,
     view: &'a mut View,
     staged: std::vec::IntoIter<Result<Staged<'a>, FrameError>>,
+    failure: Option<FrameError>,
 }
 
 /// A sound frame.
@@ -67,6 +68,7 @@ impl Pipeline {
                 part = parts.next();
             }
         }
+        let mut failure = None;
         if sound > 0 {
             let began = Instant::now();
             let ran = model.run_batch(&input[..sound * picture_bytes], sound);
@@ -78,12 +80,18 @@ impl Pipeline {
                     (_, Err(_)) => {}
                 }
             }
+            failure = ran.err();
         }
-        Batch { model, view, staged: staged.into_iter() }
+        Batch { model, view, staged: staged.into_iter(), failure }
     }
 }
 
 impl Batch<'_> {
+    /// Why the run itself failed, which each of its frames then tells again.
+    pub fn failure(&self) -> Option<&FrameError> {
+        self.failure.as_ref()
+    }
+
     /// What is seen in the next frame; overwritten by the one after it. None: there are no more.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use crate::{
         decode::{self, Decoded, Limits},
         grasp::{AffordanceMap, RegionFinder, RegionSettings},
         heatmap::HeatScale,
-        infer::{ClassMaps, Model, ProviderInUse},
+        infer::{ClassMaps, Model, ProviderInUse, Released},
         overlay::Overlay,
         preprocess::Preprocessor,
     },
@@ -133,9 +133,9 @@ impl Pipeline {
         self.model.run(pixels)
     }
 
-    /// Frees what the model holds of the hardware. Every frame is rejected from then on.
-    pub fn release(&mut self) {
-        self.model.release();
+    /// Gives away what the model holds of the hardware. Every frame is rejected from then on.
+    pub fn release(&mut self) -> Released {
+        self.model.release()
     }
 
     /// What was seen in the last frame.

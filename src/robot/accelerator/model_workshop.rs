@@ -18,6 +18,7 @@ use crate::{
         infer::{Engines, InferSettings, Model, Prospects},
         pipeline::{Pipeline, PipelineSettings},
     },
+    robot::watchdog::Pulse,
 };
 
 /// How many drawn pictures providers are compared on.
@@ -31,6 +32,9 @@ pub struct ModelWorkshop {
     pub infer: InferSettings,
     /// What a pipeline is made with; see [`crate::robot::run`].
     pub settings: watch::Receiver<Arc<NodeSettings>>,
+    /// Beats while a model is loaded, for nothing runs meanwhile. Not while one is built, which takes minutes and keeps
+    /// nobody waiting.
+    pub loading: Arc<Pulse>,
 }
 
 impl ModelWorkshop {
@@ -56,6 +60,7 @@ impl Workshop for ModelWorkshop {
     type Answers = Answers;
 
     fn load(&self, provider: ProviderChoice) -> Result<Box<Pipeline>, Failure> {
+        let _beat = self.loading.begin();
         self.pipeline(provider, Engines::Kept)
     }
 

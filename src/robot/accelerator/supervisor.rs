@@ -74,9 +74,13 @@ pub fn start<W: Workshop>(workshop: W, plan: Plan) -> Result<Started<W>, GaveUp>
     let mut crew = Crew { workshop, machine, began: Instant::now(), candidate: None, reference: None };
     let mut next = Some(first);
     loop {
-        let (loaded, done, failed): (_, _, fn(Failure) -> Event) = match next {
-            Some(Action::Load { provider, .. }) => (crew.workshop.load(provider), Event::Loaded, Event::LoadFailed),
-            Some(Action::Build { provider }) => (crew.workshop.build(provider), Event::Built, Event::BuildFailed),
+        let (provider, loaded, done, failed): (_, _, _, fn(Failure) -> Event) = match next {
+            Some(Action::Load { provider, .. }) => {
+                (provider, crew.workshop.load(provider), Event::Loaded, Event::LoadFailed)
+            }
+            Some(Action::Build { provider }) => {
+                (provider, crew.workshop.build(provider), Event::Built, Event::BuildFailed)
+            }
             _ => {
                 let failed = crew.machine.standing().degraded;
                 return Err(GaveUp { requested, failed, allow_fallback });
@@ -92,7 +96,7 @@ pub fn start<W: Workshop>(workshop: W, plan: Plan) -> Result<Started<W>, GaveUp>
                 return Ok(Started { pipeline, crew, next });
             }
             Err(failure) => {
-                tracing::warn!("{}", failure.text);
+                tracing::warn!("execution provider {} can't be had: {}", provider.name(), failure.text);
                 next = crew.step(failed(failure));
             }
         }

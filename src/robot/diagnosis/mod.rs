@@ -5,6 +5,7 @@ use std::{fmt::Display, time::Duration};
 
 use super::{
     DropReason, FAILURES_UNTIL_BROKEN, HealthSnapshot, InputFacts, Percentiles,
+    accelerator::Standing,
     lifecycle::State,
     watchdog::{is_slow, load_limit},
 };
@@ -69,8 +70,10 @@ pub struct ModelView<'a> {
     pub id: &'a str,
     /// What it promises.
     pub contract: &'a ModelContract,
-    /// The hardware in use.
+    /// The hardware that it was loaded on.
     pub provider: &'a ProviderInUse,
+    /// What is said of the hardware.
+    pub standing: &'a Standing,
 }
 
 /// One camera.
@@ -177,11 +180,12 @@ fn inference(node: &NodeFacts<'_>) -> Diagnosis {
     let (level, message) = inference_verdict(node);
     let mut values = Values::default();
     if let Some(model) = &node.model {
-        let ProviderInUse { requested, used, failed, graph } = model.provider;
-        values.add("execution provider", used.name());
+        let ProviderInUse { requested, used, graph, .. } = model.provider;
+        let Standing { on, degraded, .. } = model.standing;
+        values.add("execution provider", on.map_or("none", |_| used.name()));
         values.add("requested provider", requested.name());
-        if !failed.is_empty() {
-            values.add("providers that failed", failed.join("; "));
+        if !degraded.is_empty() {
+            values.add("providers that failed", degraded.join("; "));
         }
         if let Some(graph) = graph {
             values.add("graph nodes", graph.total_nodes());
@@ -203,17 +207,18 @@ fn inference_verdict(node: &NodeFacts<'_>) -> (Level, String) {
     if let Some(slow) = slow_run(node) {
         return (Level::Error, slow);
     }
-    let Some(ModelView { provider, .. }) = &node.model else {
+    let Some(ModelView { provider, standing, .. }) = &node.model else {
         return (Level::Ok, format!("no model is loaded: {}", node.state));
     };
-    let used = provider.used.name();
+    let sentence = standing.sentence();
+    if let Some(sentence) = sentence.clone().filter(|_| standing.on.is_none()) {
+        return (Level::Error, sentence);
+    }
     if node.cameras.iter().any(|camera| camera.health.inference_broken) {
         return (Level::Error, format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
     }
-    if provider.is_degraded() {
-        return (Level::Warn, format!("execution provider {used} stands in: {}", provider.failed.join("; ")));
-    }
-    (Level::Ok, format!("runs on {used}"))
+    sentence
+        .map_or_else(|| (Level::Ok, format!("runs on {}", provider.used.name())), |sentence| (Level::Warn, sentence))
 }
 
 fn outputs(node: &NodeFacts<'_>) -> Diagnosis {

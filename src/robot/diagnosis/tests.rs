@@ -77,7 +77,8 @@ fn a_node_at_work_is_ok_and_tells_its_figures_by_reason() {
         graph: Some(graph),
     };
     let contract = contract();
-    let model = ModelView { id: "m:0123456789ab", contract: &contract, provider: &provider };
+    let standing = Standing { on: Some(ProviderChoice::Cuda), ..Standing::default() };
+    let model = ModelView { id: "m:0123456789ab", contract: &contract, provider: &provider, standing: &standing };
     let said = diagnose(&node(&cameras, Some(model)));
     let ok = Level::Ok;
     assert_eq!(levels(&said), [("inputs", ok), ("inference", ok), ("outputs", ok), ("model", ok)]);
@@ -142,18 +143,23 @@ fn a_run_that_takes_long_is_an_error_of_inference_and_a_load_one_of_the_model() 
 #[test]
 fn what_stands_in_fails_or_was_not_reached_is_told() {
     let health = Health::default();
-    let provider = ProviderInUse {
-        requested: ProviderChoice::Cuda,
-        used: ProviderChoice::Cpu,
-        failed: vec!["cuda: no driver".to_owned()],
-        graph: None,
-    };
+    let provider =
+        ProviderInUse { requested: ProviderChoice::Cuda, used: ProviderChoice::Cpu, failed: Vec::new(), graph: None };
     let contract = contract();
-    let model = ModelView { id: "m:0", contract: &contract, provider: &provider };
+    let degraded = vec!["cuda: no driver".to_owned()];
+    let standing = Standing { on: Some(ProviderChoice::Cpu), degraded, ..Standing::default() };
+    let model = ModelView { id: "m:0", contract: &contract, provider: &provider, standing: &standing };
     let mut cameras = [view(&health, Instant::now())];
     let inference = diagnose(&node(&cameras, Some(model))).remove(1);
     let message = "execution provider cpu stands in: cuda: no driver";
     assert_eq!((inference.level, inference.message.as_str()), (Level::Warn, message));
+    assert_eq!(value(&inference, "providers that failed"), "cuda: no driver");
+    let standing = Standing { on: None, ..standing.clone() };
+    let released = ModelView { standing: &standing, ..model };
+    let inference = diagnose(&node(&cameras, Some(released))).remove(1);
+    let message = "no execution provider runs: cuda: no driver";
+    assert_eq!((inference.level, inference.message.as_str()), (Level::Error, message));
+    assert_eq!(value(&inference, "execution provider"), "none");
     cameras[0].health.inference_broken = true;
     assert_eq!(diagnose(&node(&cameras, Some(model)))[1].level, Level::Error);
     cameras[0].depth_trouble = Some("no calibration has come".to_owned());

@@ -10,7 +10,7 @@ use crate::{
 impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
     /// Other cameras' frames that go with one that was taken. While somebody asks to look, frames go one by one.
     pub(super) fn more_frames(&self) -> Vec<(usize, I)> {
-        let most = self.pipeline.max_batch().saturating_sub(1);
+        let most = self.engine.pipeline.max_batch().saturating_sub(1);
         if most == 0 || self.current.mode != Mode::Continuous || !self.asked.is_empty() {
             return Vec::new();
         }
@@ -29,7 +29,7 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
         if let [(camera, work)] = works.as_slice() {
             if let Some(lane) = self.lanes.get_mut(*camera) {
                 // What went wrong is counted and logged.
-                let _ = lane.look(work, self.pipeline, Wanted::default());
+                let _ = lane.look(work, self.engine, Wanted::default());
             }
             return;
         }
@@ -38,7 +38,7 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
             beats.extend(self.lanes.get_mut(*camera).map(|lane| lane.begin(work)));
         }
         let frames: Vec<Frame<'_>> = works.iter().map(|(_, work)| work.frame).collect();
-        let mut batch = self.pipeline.run_batch(&frames);
+        let mut batch = self.engine.run_batch(&frames);
         drop(beats);
         for (camera, work) in &works {
             if let Some(lane) = self.lanes.get_mut(*camera) {

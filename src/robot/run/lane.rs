@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
+use super::engine::{Engine, EngineBatch};
 use crate::{
     config::NodeSettings,
     perceive::{
         Frame, FrameError, Stamp,
         decode::DecodeNotes,
-        pipeline::{Batch, Perception, Pipeline, Wanted},
+        pipeline::{Perception, Pipeline, Wanted},
     },
     robot::{
         Admission, AdmissionSettings, Admitted, DropReason, FAILURES_UNTIL_BROKEN, FrameTimes, Health, Incoming,
@@ -99,20 +100,20 @@ impl<'a, S: Sink> Lane<'a, S> {
     ///
     /// # Errors
     /// What went wrong, which is counted and logged by then.
-    pub fn look(&mut self, work: &Work<'_>, pipeline: &mut Pipeline, also: Wanted) -> Result<PublishFacts, String> {
+    pub fn look(&mut self, work: &Work<'_>, engine: &mut Engine, also: Wanted) -> Result<PublishFacts, String> {
         let wanted = self.sink.wanted().and(also);
-        let started = match self.perceive(work, pipeline, wanted) {
+        let started = match self.perceive(work, engine, wanted) {
             Ok(started) => started,
             Err(error) => {
                 self.reject(&error);
                 return Err(error.to_string());
             }
         };
-        self.publish(work, pipeline.perception(), started)
+        self.publish(work, engine.pipeline.perception(), started)
     }
 
     /// [`Self::look`] at a frame that went through the model with others; [`Self::begin`] came before that.
-    pub fn look_at_next(&mut self, work: &Work<'_>, batch: &mut Batch<'_>) {
+    pub fn look_at_next(&mut self, work: &Work<'_>, batch: &mut EngineBatch<'_>) {
         let wanted = self.sink.wanted();
         let beat = self.health.pulse().begin();
         let seen = batch.next(wanted);
@@ -165,13 +166,8 @@ impl<'a, S: Sink> Lane<'a, S> {
     ///
     /// # Errors
     /// What went wrong.
-    pub fn look_aside(
-        &mut self,
-        work: &Work<'_>,
-        pipeline: &mut Pipeline,
-        wanted: Wanted,
-    ) -> Result<PublishFacts, String> {
-        self.perceive(work, pipeline, wanted).map_err(|error| error.to_string())?;
+    pub fn look_aside(&mut self, work: &Work<'_>, engine: &mut Engine, wanted: Wanted) -> Result<PublishFacts, String> {
+        self.perceive(work, engine, wanted).map_err(|error| error.to_string())?;
         Ok(self.facts(work))
     }
 
@@ -181,9 +177,9 @@ impl<'a, S: Sink> Lane<'a, S> {
     }
 
     /// When the pipeline was done and the sink's work began.
-    fn perceive(&mut self, work: &Work<'_>, pipeline: &mut Pipeline, wanted: Wanted) -> Result<Instant, FrameError> {
+    fn perceive(&mut self, work: &Work<'_>, engine: &mut Engine, wanted: Wanted) -> Result<Instant, FrameError> {
         let beat = self.begin(work);
-        let perception = pipeline.process(&work.frame, wanted)?;
+        let perception = engine.process(&work.frame, wanted)?;
         drop(beat);
         let started = Instant::now();
         self.sink.complete(&work.frame, perception);

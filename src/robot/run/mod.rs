@@ -1,22 +1,24 @@
 //! The loop: takes a camera's newest frame, decides, perceives, publishes, counts. Blocking; give it a thread of its own.
 //!
 //! ```text
-//! Intake -> order:  settings, a look for somebody who asks, another model, reset
-//!        -> frame:  the camera's Lane: admission -> Pipeline -> Sink
+//! Intake -> order:  settings, a look for somebody who asks, another engine, reset
+//!        -> frame:  the camera's Lane: admission -> Engine (Pipeline, and who hears how it does) -> Sink
 //! ```
 
 mod batch;
+mod engine;
 mod lane;
 
 use std::{sync::Arc, time::Instant};
 
 use tokio::sync::watch;
 
+pub use self::engine::Engine;
 use self::lane::Lane;
 use super::{Detect, DetectError, Incoming, Intake, Order, Sink, Taken};
 use crate::{
     config::{Mode, NodeSettings},
-    perceive::pipeline::{Pipeline, PipelineSettings, Wanted},
+    perceive::pipeline::{PipelineSettings, Wanted},
 };
 
 /// Requests that may wait for a frame at one time.
@@ -32,14 +34,14 @@ const MOST_WAITING: usize = 32;
 /// `clock` gives the ROS time [ns since its epoch], 0 while it has not started.
 pub fn run<I: Incoming, S: Sink>(
     intake: &Intake<I, S::Answer>,
-    pipeline: &mut Box<Pipeline>,
+    engine: &mut Engine,
     sinks: &mut [S],
     mut settings: watch::Receiver<Arc<NodeSettings>>,
     clock: &dyn Fn() -> i64,
 ) {
     let current = settings.borrow_and_update().clone();
     let lanes = intake.healths().zip(sinks).map(|(health, sink)| Lane::new(health, sink, &current, clock)).collect();
-    let mut rounds = Rounds { intake, pipeline, lanes, settings, current, asked: Vec::new() };
+    let mut rounds = Rounds { intake, engine, lanes, settings, current, asked: Vec::new() };
     rounds.apply();
     loop {
         match intake.take(|camera| rounds.wants(camera), rounds.next_deadline()) {
@@ -65,7 +67,7 @@ pub fn run<I: Incoming, S: Sink>(
 /// What lasts from frame to frame.
 struct Rounds<'a, I, S: Sink> {
     intake: &'a Intake<I, S::Answer>,
-    pipeline: &'a mut Box<Pipeline>,
+    engine: &'a mut Engine,
     lanes: Vec<Lane<'a, S>>,
     settings: watch::Receiver<Arc<NodeSettings>>,
     current: Arc<NodeSettings>,
@@ -93,7 +95,7 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
     /// The one place where a change of settings reaches what works with them.
     fn apply(&mut self) {
         self.lanes.iter_mut().for_each(|lane| lane.apply(&self.current));
-        if let Err(error) = self.pipeline.apply(&PipelineSettings::from(&*self.current)) {
+        if let Err(error) = self.engine.pipeline.apply(&PipelineSettings::from(&*self.current)) {
             tracing::warn!("the settings before stay in force: {error}");
         }
     }
@@ -103,14 +105,18 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
             Order::Settings => {}
             Order::Detect(detect) => self.asked_to_look(detect),
             Order::Swap(swap) => {
-                let old = std::mem::replace(self.pipeline, swap.pipeline);
+                let old = std::mem::replace(self.engine, swap.engine);
                 self.apply();
                 self.turn_away_unanswerable();
-                let id = self.pipeline.contract().model_id();
+                let id = self.engine.pipeline.contract().model_id();
                 self.lanes.iter_mut().for_each(|lane| lane.model_changed(&id));
                 (swap.announce)();
                 // Who does not wait for the old one lets it be freed here.
                 let _ = swap.done.send(old);
+            }
+            Order::Release { done } => {
+                // Who asked may have gone: then it is freed here.
+                let _ = done.send(self.engine.pipeline.release());
             }
             Order::Reset { done } => {
                 self.intake.forget_rhythms();
@@ -125,7 +131,7 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
         if self.lanes.get(detect.camera).is_none() {
             return answer(detect, Err(DetectError::Refused("there is no such camera".to_owned())));
         }
-        if let Err(error) = self.settings_for(&detect.affordances).check(self.pipeline.contract()) {
+        if let Err(error) = self.settings_for(&detect.affordances).check(self.engine.pipeline.contract()) {
             return answer(detect, Err(DetectError::Refused(error.to_string())));
         }
         if !self.intake.is_enabled() {
@@ -144,7 +150,7 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
     /// After a swap: a model may lack what somebody waits for.
     fn turn_away_unanswerable(&mut self) {
         for detect in std::mem::take(&mut self.asked) {
-            match self.settings_for(&detect.affordances).check(self.pipeline.contract()) {
+            match self.settings_for(&detect.affordances).check(self.engine.pipeline.contract()) {
                 Ok(()) => self.asked.push(detect),
                 Err(error) => answer(detect, Err(DetectError::Refused(error.to_string()))),
             }
@@ -170,21 +176,23 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
             let also = Wanted { heatmaps: detects.iter().any(|detect| detect.want_heatmaps), ..Wanted::default() };
             let applied = match affordances.is_empty() {
                 true => Ok(()),
-                false => self.pipeline.apply(&self.settings_for(&affordances)).map_err(|error| error.to_string()),
+                false => {
+                    self.engine.pipeline.apply(&self.settings_for(&affordances)).map_err(|error| error.to_string())
+                }
             };
             let Some(lane) = self.lanes.get_mut(camera) else { return };
             // What the first group sees is what the topics get.
             let result = applied.and_then(|()| match n {
-                0 => lane.look(&work, self.pipeline, also),
-                _ => lane.look_aside(&work, self.pipeline, also),
+                0 => lane.look(&work, self.engine, also),
+                _ => lane.look_aside(&work, self.engine, also),
             });
             for detect in detects {
                 let wanted = Wanted { heatmaps: detect.want_heatmaps, ..Wanted::default() };
-                let result = result.as_ref().map(|facts| lane.answer(&work, self.pipeline, facts, wanted));
+                let result = result.as_ref().map(|facts| lane.answer(&work, &self.engine.pipeline, facts, wanted));
                 answer(detect, result.map_err(|trouble| DetectError::Failed(trouble.clone())));
             }
         }
-        if is_special && let Err(error) = self.pipeline.apply(&PipelineSettings::from(&*self.current)) {
+        if is_special && let Err(error) = self.engine.pipeline.apply(&PipelineSettings::from(&*self.current)) {
             tracing::debug!("{error}");
         }
     }

@@ -20,8 +20,8 @@ use super::{
     NodeError,
     camera::RosIntake,
     lifecycle::{Managed, respond_to},
-    managed::Workplace,
     spin::{Requests, Works},
+    workplace::Workplace,
 };
 use crate::{
     message::text::{MAX_LOG_BYTES, clean_prefix},

@@ -10,32 +10,26 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{Desk, SET_MODEL, clean};
 use crate::{
-    config::NodeSettings,
-    perceive::pipeline::Pipeline,
     robot::lifecycle::State,
     ros::{
-        load,
-        managed::{NotSwapped, on_thread},
-        models::ModelFacts,
+        NodeError,
+        load::{self, Supervised},
+        managed::{Before, NotSwapped, on_thread},
     },
 };
 
 /// A model that is to be put to work, see [`super::super::managed::Holding::swap_model`].
 pub struct NewModel {
-    pipeline: Box<Pipeline>,
-    facts: Arc<ModelFacts>,
+    model: Supervised,
     /// Gets what [`Self::swap`] is given.
-    answer: oneshot::Sender<Swapping>,
+    answer: oneshot::Sender<Result<Before, NotSwapped>>,
 }
-
-/// The receiver gives the model before.
-type Swapping = Result<oneshot::Receiver<Box<Pipeline>>, NotSwapped>;
 
 impl NewModel {
     /// Has `put` put it to work.
-    pub fn swap(self, put: impl FnOnce(Box<Pipeline>, Arc<ModelFacts>) -> Swapping) {
+    pub fn swap(self, put: impl FnOnce(Supervised) -> Result<Before, NotSwapped>) {
         // Who loaded it waits, unless the process ends.
-        let _ = self.answer.send(put(self.pipeline, self.facts));
+        let _ = self.answer.send(put(self.model));
     }
 }
 
@@ -93,26 +87,27 @@ impl Loader {
         finished.map_err(|_| "the model-load thread ended unexpectedly".to_owned())?
     }
 
-    /// On a thread of its own. Models that are not used any more are freed here as well.
+    /// On a thread of its own. Models that are not used any more are freed here as well, and their supervision ends.
     fn work(&self, Load { folder, is_dry_run }: Load) -> Result<String, String> {
-        let place = &self.desk.place;
-        let settings = NodeSettings { model: Some(folder.clone()), ..(*place.current_settings()).clone() };
-        let pipeline = Box::new(load::self_tested(&settings).map_err(|error| error.to_string())?);
-        let facts = Arc::new(ModelFacts::of(&pipeline, Some(folder)));
-        let (id, provider) = (facts.id.clone(), facts.provider.used.name());
+        let failed = |error: NodeError| error.to_string();
+        let started = load::self_tested(&self.desk.place, &folder).map_err(failed)?;
+        let pipeline = &started.pipeline;
+        let (id, provider) = (pipeline.contract().model_id(), pipeline.provider().used.name());
         if is_dry_run {
             return Ok(format!("dry run: model {id} works on {provider}; nothing changed"));
         }
         let (answer, swapping) = oneshot::channel();
-        let new = NewModel { pipeline, facts, answer };
+        let new =
+            NewModel { model: load::supervised(&self.desk.place, started, Some(folder)).map_err(failed)?, answer };
         let ends = || "the node ends".to_owned();
         self.new_models.blocking_send(new).map_err(|_| ends())?;
         let swapped = swapping.blocking_recv().map_err(|_| ends())?;
-        let old = swapped.map_err(|NotSwapped { pipeline, reason }| {
-            drop(pipeline);
+        let before = swapped.map_err(|NotSwapped { model, reason }| {
+            model.supervision.end();
             reason
         })?;
-        drop(old.blocking_recv().map_err(|_| self.desk.gone())?);
+        before.supervision.end();
+        drop(before.engine.blocking_recv().map_err(|_| self.desk.gone())?);
         Ok(format!("model {id} on {provider}"))
     }
 }
