@@ -49,7 +49,7 @@ def run(programs: Path, model: Path, out: Path, cameras: int) -> Cost:
         team.wait_for_word("listener", CONNECTED, CONNECT_SECONDS)
         for name in names:
             team.start(name, peer("demo.camera", "--stills", str(out / SCENES), "--frames", str(frames), "--rate",
-                                  str(RATE_HZ), "--distinct", "8", "--topic", f"/{name}/image"))
+                                  str(RATE_HZ), "--distinct", "8", "--topics", f"/{name}/image"))
         for name in names:
             team.wait_for_word(name, "streaming", CONNECT_SECONDS)
         before = cpu_seconds(pid)

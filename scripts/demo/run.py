@@ -45,7 +45,7 @@ def stream(node: list[str], out: Path, seconds: float) -> None:
         team.start("planner", peer("demo.planner", "--out", str(out), "--wait", str(seconds + FIRST_REGIONS_SECONDS)))
         # From the first frame on, so that none goes unseen.
         team.wait_for_word("planner", CONNECTED, CONNECT_SECONDS + 5)
-        team.start("camera", peer("demo.camera", "--stills", str(out / SCENES), "--topic", CAMERA_TOPIC,
+        team.start("camera", peer("demo.camera", "--stills", str(out / SCENES), "--topics", CAMERA_TOPIC,
                                   "--frames", str(frames), "--rate", str(RATE_HZ)))
         team.wait("camera", seconds=seconds + 90)
         team.wait("planner", seconds=FIRST_REGIONS_SECONDS + 20)

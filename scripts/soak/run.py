@@ -10,7 +10,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.figures import Json, last_summary, table
+from bench.figures import Json, last_summary, lost, table
 from bench.process import machine, memory_of
 from demo.command import SCENES, arguments, carry_out
 from demo.planner import CONNECT_SECONDS, CONNECTED
@@ -97,16 +97,12 @@ def growth(samples: list[Json], key: str) -> float:
 def judge(left: Json) -> list[Json]:
     """Each demand with what was found."""
     summary, operator = left["summary"], left["operator"]
-    lost = summary["frames_in"] - summary["processed"] - summary["dropped"] - summary["rejected"]
-    apart = sum(
-        abs(camera["frames_in"] - camera["processed"] - camera["dropped"] - camera["rejected"])
-        for camera in summary["cameras"].values()
-    )
+    in_all, apart = lost(summary)
     ages = [age for camera in operator["ages_ms"].values() for age in camera]
     starved = [camera for camera in CAMERAS if not operator["ages_ms"].get(camera)]
     age_p99 = percentile(ages, 99) if ages else float("inf")
     demands = [
-        ("in = out + dropped + rejected", f"{lost} lost in all, {apart} by camera", lost == 0 and apart == 0),
+        ("in = out + dropped + rejected", f"{in_all} lost in all, {apart} by camera", in_all == apart == 0),
         ("every camera has results", ", ".join(starved) or "all", not starved),
         (f"p99 of age at most {MAX_AGE_P99_MS:.0f} ms", f"{age_p99:.0f} ms", age_p99 <= MAX_AGE_P99_MS),
         ("every request answered as it should be", f"{len(operator['wrong'])} were not", not operator["wrong"]),
