@@ -78,14 +78,13 @@ class Bench:
             team.stop_cleanly("planner")
             log = team.log("node")
         heard, sent = (json.loads(file.read_text()) for file in (files.heard, files.sent))
-        by_camera = [len(camera["latencies_ms"]) for camera in heard.values()]
-        if not all(by_camera):
-            raise RunError(f"of a camera's pictures no heatmap came from the {who}: {log}")
+        if not all(camera["latencies_ms"] for camera in heard.values()):
+            raise RunError(f"no heatmap of a camera's came from the {who}: {log}")
         own, its_account = told_by(who, log, files.told)
         return {
-            **figures(heard, own), "cpu_ms_per_frame": 1e3 * cpu / sum(by_camera),
+            **figures(heard, own), "cpu_ms_per_frame": 1e3 * cpu / own["processed"],
             "rss_mib": (memory.own_kib + memory.shared_kib) / 1024, "own_rss_mib": memory.own_kib / 1024,
-            "sent_per_second": len(by_camera) * sent["frames"] / sent["seconds"], "by_camera": by_camera, "account": its_account,
+            "sent_per_second": scenario.setting.cameras * sent["frames"] / sent["seconds"], "account": its_account,
         }
 
     def _camera(self, scenario: Scenario, names: list[str], files: Files) -> list[str]:
@@ -111,15 +110,16 @@ def camera_names(setting: Setting) -> list[str]:
 
 
 def told_by(who: str, log: Path, told: Path) -> tuple[Json, Json | None]:
-    """What a node tells of itself: medians of session.run and of its own work on a frame without that [ms]; its account of
-    frames, if it keeps one."""
+    """What a node tells of itself: how many frames it processed, medians of session.run and of its own work on a frame without
+    that [ms]; its account of frames, if it keeps one."""
     if who == PYTHON:
         return json.loads(told.read_text()), None
     summary = last_summary(log.read_text(errors="replace"))
     if summary is None:
         raise RunError(f"the node logged no summary: {log}")
     run = summary["stages_ms"]["run"]
-    return {"run": run, "beside_run": summary["latency_ms"]["p50"] - run}, account(summary)
+    own = {"processed": summary["processed"], "run": run, "beside_run": summary["latency_ms"]["p50"] - run}
+    return own, account(summary)
 
 
 def compare(bench: Bench, plan: Plan, scenario: Scenario, pairs: int) -> Json:

@@ -16,41 +16,42 @@ COLUMNS = {
     "run_ms": "run", "per_second": "per second", "age_p99_ms": "age p99", "cpu_ms_per_frame": "CPU per frame", "rss_mib": "RSS MiB",
 }
 LEGEND = (
-    "latency: stamp to heatmap received, of all cameras. outside run: its median less session.run's. own, beside run: by the node's own"
+    "latency: stamp to heatmap received, of all cameras. per second: heatmaps received. outside run: its median less session.run's. own, beside run: by the node's own"
     " clock, from reception to publication. age: told by the regions, stamp to publication. RSS with DDS's shared memory."
     " ours/theirs: below 1 is less time, memory or work; of `per second`, more is better."
 )
 OVERLOAD_LEGEND = (
-    "bound: one period of a camera and one session.run. It is the same for several cameras: while a frame waits for its turn longer than"
+    "received: of the heatmaps of frames that the node processed; both nodes offer the last one only, to a reader that falls behind."
+    " bound: one period of a camera and one session.run. It is the same for several cameras: while a frame waits for its turn longer than"
     " a period, a newer one takes its place. by camera: heatmaps of the one with the fewest and the one with the most, of all runs."
     " exact: in = processed + dropped + rejected in every run, in all and for each camera; the Python node keeps no account."
 )
 
 
-def judged(arrivals: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Of things with the times of their arrival, those that came after the warm-up, in the order of their arrival."""
-    ordered = sorted(arrivals)
-    return [one for one in ordered if one[0] >= ordered[0][0] + WARM_UP_SECONDS]
-
-
-def per_second(arrivals: Sequence[tuple[float, float]]) -> float:
-    """Arrivals per second between the first and the last."""
-    if len(arrivals) < 2:
-        raise RunError("fewer than two results came after the first second: no rate")
-    return (len(arrivals) - 1) / max(arrivals[-1][0] - arrivals[0][0], 1e-9)
+def judged(arrivals: Sequence[tuple[float, float]]) -> tuple[list[float], float]:
+    """Of values with the times of their arrival [s], those that came after the warm-up; and how many came per second, from its
+    end to the last."""
+    if not arrivals:
+        raise RunError("nothing arrived")
+    times = [time for time, _ in arrivals]
+    begin = min(times) + WARM_UP_SECONDS
+    values = [value for time, value in arrivals if time > begin]
+    if not values:
+        raise RunError(f"nothing arrived after the first {WARM_UP_SECONDS:g} s")
+    return values, len(values) / (max(times) - begin)
 
 
 def figures(heard: Mapping[str, Json], own: Json) -> Json:
     """Latency, throughput and age of one run, from what the planner heard on each heatmap topic and what the node told."""
-    heatmaps = judged([one for camera in heard.values() for one in camera["latencies_ms"]])
-    ages = [age for _, age in judged([one for camera in heard.values() for one in camera["ages_ms"]])]
-    rate = per_second(heatmaps)
-    latencies = [latency for _, latency in heatmaps]
+    latencies, rate = judged([one for camera in heard.values() for one in camera["latencies_ms"]])
+    ages, _ = judged([one for camera in heard.values() for one in camera["ages_ms"]])
+    by_camera = [len(camera["latencies_ms"]) for camera in heard.values()]
     middle = percentile(latencies, 50)
     return {
         "latency_p50_ms": middle, "latency_p99_ms": percentile(latencies, 99),
         "outside_run_ms": middle - own["run"], "beside_run_ms": own["beside_run"], "run_ms": own["run"],
         "per_second": rate, "age_p50_ms": percentile(ages, 50), "age_p99_ms": percentile(ages, 99),
+        "by_camera": by_camera, "received_percent": 100 * sum(by_camera) / own["processed"],
     }
 
 
@@ -100,16 +101,17 @@ def ratio(ours: float, other: float) -> str:
 
 def overload_rows(results: Json) -> list[list[str]]:
     """The table of the overloads: the age of the data against its bound, turns, and our node's account of all runs."""
-    found = [["at overload", "sent per second", "age p50", "age p99", "bound", "", "by camera", "in", "processed", "dropped", "rejected", "exact"]]
+    found = [["at overload", "sent per second", "received %", "age p50", "age p99", "bound", "", "by camera", "in", "processed", "dropped", "rejected", "exact"]]
     for row in results["scenarios"]:
         if not row["overload"]:
             continue
-        found.append([row["scenario"], *([""] * 11)])
+        found.append([row["scenario"], *([""] * 12)])
         for who, median in row["median"].items():
             bound, runs = row["age_bound_ms"][who], row["runs"][who]
             shares = [count for run in runs for count in run["by_camera"]]
             found.append([
-                f"  {who}", f"{median['sent_per_second']:.1f}", f"{median['age_p50_ms']:.1f}", f"{median['age_p99_ms']:.1f}", f"{bound:.1f}",
+                f"  {who}", f"{median['sent_per_second']:.1f}", f"{median['received_percent']:.0f}",
+                f"{median['age_p50_ms']:.1f}", f"{median['age_p99_ms']:.1f}", f"{bound:.1f}",
                 "within" if median["age_p99_ms"] <= bound else "above", f"{min(shares)}..{max(shares)}", *account_cells(runs),
             ])
     return found
