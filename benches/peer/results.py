@@ -16,8 +16,8 @@ COLUMNS = {
     "run_ms": "run", "per_second": "per second", "age_p99_ms": "age p99", "cpu_ms_per_frame": "CPU per frame", "rss_mib": "RSS MiB",
 }
 LEGEND = (
-    "latency: stamp to heatmap received, of all cameras. per second: heatmaps received. outside run: its median less session.run's. own, beside run: by the node's own"
-    " clock, from reception to publication. age: told by the regions, stamp to publication. RSS with DDS's shared memory."
+    "latency: stamp to heatmap received, of all cameras. per second: heatmaps received. outside run: its median less session.run's."
+    " own, beside run: by the node's own clock, from reception to publication. age: told by the regions, stamp to publication. RSS with DDS's shared memory."
     " ours/theirs: below 1 is less time, memory or work; of `per second`, more is better."
 )
 OVERLOAD_LEGEND = (
@@ -101,11 +101,12 @@ def ratio(ours: float, other: float) -> str:
 
 def overload_rows(results: Json) -> list[list[str]]:
     """The table of the overloads: the age of the data against its bound, turns, and our node's account of all runs."""
-    found = [["at overload", "sent per second", "received %", "age p50", "age p99", "bound", "", "by camera", "in", "processed", "dropped", "rejected", "exact"]]
+    found = [["at overload", "sent per second", "received %", "age p50", "age p99", "bound", "", "by camera",
+              "in", "processed", "dropped", "rejected", "exact"]]
     for row in results["scenarios"]:
         if not row["overload"]:
             continue
-        found.append([row["scenario"], *([""] * 12)])
+        found.append([row["scenario"], *([""] * (len(found[0]) - 1))])
         for who, median in row["median"].items():
             bound, runs = row["age_bound_ms"][who], row["runs"][who]
             shares = [count for run in runs for count in run["by_camera"]]
