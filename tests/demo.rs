@@ -12,7 +12,10 @@ fn the_python_unit_tests_pass() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = env::var_os("LOOPTRANS_PYTHON").expect("LOOPTRANS_PYTHON is not set: source scripts/env.sh");
     let modules = env::join_paths(
-        [root.join("scripts")].into_iter().chain(env::split_paths(&env::var_os("PYTHONPATH").unwrap_or_default())),
+        ["scripts", "benches"]
+            .map(|folder| root.join(folder))
+            .into_iter()
+            .chain(env::split_paths(&env::var_os("PYTHONPATH").unwrap_or_default())),
     )
     .unwrap();
     let output = Command::new(python)

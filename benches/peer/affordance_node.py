@@ -3,7 +3,8 @@
     PYTHONPATH=scripts:benches python -m peer.affordance_node --model BUNDLE --affordances cut_with hold --report FILE
 
 Same bundle, topics, messages and heat as affordance_node (src/ros); written as such nodes are: one callback that does
-everything, with the fastest calls that NumPy and OpenCV offer. Ends at SIGINT and then writes its own times to --report.
+everything, with the fastest calls that NumPy and OpenCV offer. With --cameras, topics are <camera>/image and
+~/<camera>/heatmap. Ends at SIGINT and then writes its own times to --report.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import math
 import sys
 import time
 from array import array
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -22,6 +25,7 @@ from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point32
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
@@ -54,19 +58,35 @@ class Model:
         return heatmap[0, self.classes], presence[0, self.classes]
 
 
-class AffordanceNode(Node):
-    """Subscribes to `image`; publishes ~/heatmap and ~/grasp_regions."""
+@dataclass(frozen=True)
+class Outputs:
+    """Where one camera's results go."""
 
-    def __init__(self, model: Model) -> None:
+    heatmap: Publisher
+    regions: Publisher
+
+
+class AffordanceNode(Node):
+    """Subscribes to each camera's `image`; publishes its ~/heatmap and ~/grasp_regions.
+
+    The executor's one thread is the worker: it serves the subscriptions in turns, and since they keep the last message only,
+    each camera's newest picture. Pictures that are replaced before their turn are not even deserialised, as they would be by
+    threads that receive beside it and compete with it for the interpreter's lock.
+    """
+
+    def __init__(self, model: Model, cameras: list[str]) -> None:
         super().__init__("affordance_node")
         self._model = model
         self.times_ms: dict[str, list[float]] = {"run": [], "beside_run": []}
-        self._heatmap = self.create_publisher(Image, "~/heatmap", 1)
-        self._regions = self.create_publisher(GraspRegionArray, "~/grasp_regions", 1)
         newest = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.create_subscription(Image, "image", self._on_image, newest)
+        for prefix in [f"{camera}/" for camera in cameras] or [""]:
+            outputs = Outputs(
+                heatmap=self.create_publisher(Image, f"~/{prefix}heatmap", 1),
+                regions=self.create_publisher(GraspRegionArray, f"~/{prefix}grasp_regions", 1),
+            )
+            self.create_subscription(Image, f"{prefix}image", partial(self._on_image, outputs), newest)
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, outputs: Outputs, message: Image) -> None:
         started = time.perf_counter()
         rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
         picture = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
@@ -80,14 +100,14 @@ class AffordanceNode(Node):
         maps, presence = self._model.run(small)
         after_run = time.perf_counter()
         heats = [heat_of(map_, message.width, message.height) for map_ in maps]
-        if self._heatmap.get_subscription_count():
-            self._heatmap.publish(image_message(message, np.maximum.reduce(heats)))
-        self._publish_regions(message, heats, presence)
+        if outputs.heatmap.get_subscription_count():
+            outputs.heatmap.publish(image_message(message, np.maximum.reduce(heats)))
+        outputs.regions.publish(self._regions_message(message, heats, presence))
         run = after_run - before_run
         self.times_ms["run"].append(1e3 * run)
         self.times_ms["beside_run"].append(1e3 * (time.perf_counter() - started - run))
 
-    def _publish_regions(self, message: Image, heats: list[np.ndarray], presence: np.ndarray) -> None:
+    def _regions_message(self, message: Image, heats: list[np.ndarray], presence: np.ndarray) -> GraspRegionArray:
         array_message = GraspRegionArray(header=message.header, model_id=self._model.id)
         array_message.source_width, array_message.source_height = message.width, message.height
         found = [
@@ -101,7 +121,7 @@ class AffordanceNode(Node):
         stamp = message.header.stamp
         age = self.get_clock().now().nanoseconds - (stamp.sec * NANOS + stamp.nanosec)
         array_message.age = Duration(sec=age // NANOS, nanosec=age % NANOS)
-        self._regions.publish(array_message)
+        return array_message
 
 
 def heat_of(class_map: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -160,10 +180,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="An affordance node in Python, to measure against.")
     parser.add_argument("--model", type=Path, required=True, help="bundle")
     parser.add_argument("--affordances", nargs="*", default=[], help="actions to look for; all, if none is given")
+    parser.add_argument("--cameras", nargs="*", default=[], help="names of the cameras, where there are several")
     parser.add_argument("--report", type=Path, required=True, help="JSON file to write at the end")
     options, ros_args = parser.parse_known_args()
     rclpy.init(args=ros_args)
-    node = AffordanceNode(Model(options.model, options.affordances))
+    node = AffordanceNode(Model(options.model, options.affordances), options.cameras)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):

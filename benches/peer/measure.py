@@ -1,46 +1,54 @@
-"""Our node beside the Python node (peer.affordance_node): same bundle, camera, planner and machine, in turns.
+"""Our node beside the Python node (peer.affordance_node): same bundle, cameras, planner and machine, in turns.
 
     PYTHONPATH=scripts:benches python -m peer.measure --programs target/release --model BUNDLE --out out/bench-peer
 """
 
 import argparse
 import json
-import os
-import shutil
-import statistics
+import re
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.figures import Json, last_summary, table
-from bench.measure import machine, memory_of
+from bench.figures import Json, last_summary
+from bench.process import cpu_seconds, machine, memory_of
+from demo.command import SCENES, arguments, carry_out
 from demo.planner import CONNECT_SECONDS, CONNECTED
-from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
-from demo.report import percentile, write_json
+from demo.processes import RunError, Team, isolated_environment
+from demo.report import write_json
 from demo.run import AFFORDANCES, CAMERA_TOPIC, node_from_launch_file, peer
-from demo.scenes import SEED, save_stills
 from peer.figure import save_figure
+from peer.results import COLUMNS, OURS, PYTHON, account, figures, frame_ms, print_results, row_of
+from peer.scenarios import Plan, Scenario, Setting, calm, overload, settings
 
-OURS, PYTHON = "looptrans_ros", "Python node"
-HEATMAP = "/affordance_node/heatmap"
-# Frames of the first second are not judged: processes find each other, pages and caches fill.
-WARM_UP_SECONDS = 1.0
-# At this rate either node keeps up with the camera; at the other neither does (with a model of 40 ms or more).
-CALM_HZ, OVERLOAD_HZ = 6.0, 30.0
+NODE = "/affordance_node"
+EXAMPLES = """\
+examples, by make bench-peer or with the arguments above (bash scripts/bench_peer.sh ...):
+  --cameras 1 --sizes 640x480                one camera, small pictures: a quarter of all
+  --pairs 1 --seconds 4                      everything, short: to see that it works
+  --cameras 4 --sizes 1920x1080 --pairs 5    four large cameras, more certain
+"""
 
 
 @dataclass(frozen=True)
-class Scenario:
-    model: Path
-    width: int
-    height: int
-    rate_hz: float
+class Files:
+    """What one run leaves."""
+
+    folder: Path
 
     @property
-    def label(self) -> str:
-        load = "overload" if self.rate_hz >= OVERLOAD_HZ else "calm"
-        return f"{self.model.name} {self.width}x{self.height}, {load} ({self.rate_hz:g} Hz)"
+    def heard(self) -> Path:
+        return self.folder / "heard.json"
+
+    @property
+    def told(self) -> Path:
+        """By the Python node of itself."""
+        return self.folder / "told.json"
+
+    @property
+    def sent(self) -> Path:
+        return self.folder / "sent.json"
 
 
 class Bench:
@@ -49,21 +57,17 @@ class Bench:
         self._runs = 0
 
     def run(self, who: str, scenario: Scenario) -> Json:
-        """One node with a camera and a planner; its figures."""
+        """One node with its cameras and a planner; its figures."""
         self._runs += 1
-        folder = self._out / f"run{self._runs}"
-        folder.mkdir(parents=True)
-        heard, report = folder / "heard.json", folder / "report.json"
-        camera = peer(
-            "demo.camera", "--stills", str(self._out / "scenes"), "--topic", CAMERA_TOPIC, "--distinct", "8",
-            "--frames", str(round(scenario.rate_hz * self._seconds)), "--rate", str(scenario.rate_hz),
-            "--width", str(scenario.width), "--height", str(scenario.height),
-        )
-        with Team(isolated_environment(), folder) as team:
-            pid = team.start("node", self._command(who, scenario, folder, report))
-            team.start("planner", peer("peer.planner", "--topics", HEATMAP, "--out", str(heard)))
+        files = Files(self._out / f"run{self._runs}")
+        files.folder.mkdir(parents=True)
+        names = camera_names(scenario.setting)
+        heatmaps = [f"{NODE}/{name}/heatmap" for name in names] or [f"{NODE}/heatmap"]
+        with Team(isolated_environment(), files.folder) as team:
+            pid = team.start("node", self._command(who, scenario.setting, names, files))
+            team.start("planner", peer("peer.planner", "--topics", *heatmaps, "--out", str(files.heard)))
             team.wait_for_word("planner", CONNECTED, CONNECT_SECONDS)
-            team.start("camera", camera)
+            team.start("camera", self._camera(scenario, names, files))
             team.wait_for_word("camera", "streaming", CONNECT_SECONDS)
             cpu_before = cpu_seconds(pid)
             team.wait("camera", seconds=self._seconds + 60)
@@ -72,109 +76,102 @@ class Bench:
             memory = memory_of(pid, 0.0)
             team.stop_cleanly("node")
             team.stop_cleanly("planner")
-            own = own_times(team.log("node").read_text(errors="replace"), report)
-        latencies = json.loads(heard.read_text())[HEATMAP]
-        if not latencies:
-            raise RunError(f"no heatmap came from the {who}: {folder}/node.log")
-        judged = latencies[round(WARM_UP_SECONDS * len(latencies) / self._seconds) :]
+            log = team.log("node")
+        heard, sent = (json.loads(file.read_text()) for file in (files.heard, files.sent))
+        if not all(camera["latencies_ms"] for camera in heard.values()):
+            raise RunError(f"no heatmap of a camera's came from the {who}: {log}")
+        own, its_account = told_by(who, log, files.told)
         return {
-            "latency_p50_ms": percentile(judged, 50), "latency_p99_ms": percentile(judged, 99),
-            "outside_run_ms": percentile(judged, 50) - own["run"], "beside_run_ms": own["beside_run"], "run_ms": own["run"],
-            "per_second": len(latencies) / self._seconds, "cpu_ms_per_frame": 1e3 * cpu / len(latencies),
+            **figures(heard, own), "cpu_ms_per_frame": 1e3 * cpu / own["processed"],
             "rss_mib": (memory.own_kib + memory.shared_kib) / 1024, "own_rss_mib": memory.own_kib / 1024,
+            "sent_per_second": scenario.setting.cameras * sent["frames"] / sent["seconds"], "account": its_account,
         }
 
-    def _command(self, who: str, scenario: Scenario, folder: Path, report: Path) -> list[str]:
-        model = str(scenario.model.resolve())
+    def _camera(self, scenario: Scenario, names: list[str], files: Files) -> list[str]:
+        """One program sends for all cameras, evenly apart: so they meet in every run alike, and take no more processor time
+        from the node than one camera of their rate together."""
+        return peer(
+            "demo.camera", "--stills", str(self._out / SCENES), "--topics", *([f"/{name}/image" for name in names] or [CAMERA_TOPIC]),
+            "--frames", str(round(scenario.camera_hz * self._seconds)), "--rate", str(scenario.camera_hz), "--distinct", "8",
+            "--width", str(scenario.setting.width), "--height", str(scenario.setting.height), "--out", str(files.sent),
+        )
+
+    def _command(self, who: str, setting: Setting, names: list[str], files: Files) -> list[str]:
+        model = str(setting.model.resolve())
         if who == OURS:
-            return node_from_launch_file(self._programs, {"model": model, "affordances": AFFORDANCES}, folder)
-        return peer("peer.affordance_node", "--model", model, "--report", str(report), "--affordances",
-                    *AFFORDANCES, "--ros-args", "-r", f"image:={CAMERA_TOPIC}")
+            return node_from_launch_file(self._programs, {"model": model, "affordances": AFFORDANCES, "cameras": names}, files.folder)
+        return peer("peer.affordance_node", "--model", model, "--report", str(files.told), "--affordances", *AFFORDANCES,
+                    "--cameras", *names, "--ros-args", "-r", f"image:={CAMERA_TOPIC}")
 
 
-def own_times(log: str, report: Path) -> Json:
-    """Medians that a node tells of itself [ms]: session.run, and its own work on a frame without that."""
-    if report.exists():
-        told = json.loads(report.read_text())
-        return {"run": told["run"], "beside_run": told["beside_run"]}
-    summary = last_summary(log)
+def camera_names(setting: Setting) -> list[str]:
+    """None where there is one camera: its topics have no name of a camera before them."""
+    return [f"camera{index}" for index in range(1, setting.cameras + 1)] if setting.cameras > 1 else []
+
+
+def told_by(who: str, log: Path, told: Path) -> tuple[Json, Json | None]:
+    """What a node tells of itself: how many frames it processed, medians of session.run and of its own work on a frame without
+    that [ms]; its account of frames, if it keeps one."""
+    if who == PYTHON:
+        return json.loads(told.read_text()), None
+    summary = last_summary(log.read_text(errors="replace"))
     if summary is None:
-        raise RunError("the node logged no summary")
+        raise RunError(f"the node logged no summary: {log}")
     run = summary["stages_ms"]["run"]
-    return {"run": run, "beside_run": summary["latency_ms"]["p50"] - run}
+    own = {"processed": summary["processed"], "run": run, "beside_run": summary["latency_ms"]["p50"] - run}
+    return own, account(summary)
 
 
-def cpu_seconds(pid: int) -> float:
-    # After the name in parentheses: user and system time are the 12th and 13th.
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def compare(bench: Bench, scenario: Scenario, pairs: int) -> Json:
-    """Both nodes in turns, who is first alternating; every run, and the medians over them."""
+def compare(bench: Bench, plan: Plan, scenario: Scenario, pairs: int) -> Json:
+    """Both nodes in turns, who is first alternating."""
     runs: dict[str, list[Json]] = {OURS: [], PYTHON: []}
     for pair in range(pairs):
         for who in (OURS, PYTHON) if pair % 2 == 0 else (PYTHON, OURS):
-            print(f"bench-peer: {scenario.label}, pair {pair + 1} of {pairs}, {who} ...", flush=True)
+            print(f"bench-peer: {plan.begin_run()}: {scenario.label}, pair {pair + 1} of {pairs}, {who} ...", flush=True)
             runs[who].append(bench.run(who, scenario))
-    medians = {who: {key: statistics.median(run[key] for run in of) for key in of[0]} for who, of in runs.items()}
-    lower = sum(ours["outside_run_ms"] < other["outside_run_ms"] for ours, other in zip(runs[OURS], runs[PYTHON], strict=True))
-    return {
-        "scenario": scenario.label, "period_ms": 1e3 / scenario.rate_hz, "overload": scenario.rate_hz >= OVERLOAD_HZ,
-        "pairs": pairs, "pairs_lower_outside_run": lower, "median": medians, "runs": runs,
-    }
+    return row_of(scenario, runs)
 
 
-COLUMNS = {
-    "latency_p50_ms": "latency p50", "latency_p99_ms": "p99", "outside_run_ms": "outside run", "beside_run_ms": "own, beside run",
-    "run_ms": "run", "per_second": "per second", "cpu_ms_per_frame": "CPU per frame", "rss_mib": "RSS MiB",
-}
+def measure(options: argparse.Namespace) -> int:
+    """All scenarios; the exit status."""
+    chosen = settings(options.model, options.sizes, options.cameras)
+    plan = Plan(len(chosen), options.pairs, options.seconds)
+    print(f"bench-peer: {plan}", flush=True)
+    results: Json = {"machine": machine(), "affordances": AFFORDANCES, "seconds": options.seconds, "scenarios": []}
+    bench, out = Bench(options.programs, options.out, options.seconds), options.out
+    for setting in chosen:
+        row = compare(bench, plan, calm(setting), options.pairs)
+        results["scenarios"].append(row)
+        write_json(out / "bench-peer.json", results)
+        results["scenarios"].append(compare(bench, plan, overload(setting, frame_ms(row)), options.pairs))
+        write_json(out / "bench-peer.json", results)
+    save_figure(results, COLUMNS, out / "bench-peer.svg")
+    print_results(results)
+    print(f"\nbench-peer: all numbers in {out}/bench-peer.json, a figure in {out}/bench-peer.svg")
+    return 0
 
 
-def print_results(results: Json) -> None:
-    rows = [["ms, medians of pairs", *COLUMNS.values()]]
-    for row in results["scenarios"]:
-        for who, figures in row["median"].items():
-            rows.append([f"{row['scenario']}: {who}", *(f"{figures[key]:.1f}" for key in COLUMNS)])
-        ours, other = row["median"][OURS], row["median"][PYTHON]
-        rows.append(["  ratio", *(f"{ours[key] / other[key]:.2f}" for key in COLUMNS)])
-    print(f"\n{table(rows)}")
-    print("latency: stamp to heatmap received. outside run: its median less session.run's. own, beside run: by the node's own clock, from"
-          " reception to publication. RSS with DDS's shared memory.")
-    for row in results["scenarios"]:
-        print(f"{row['scenario']}: outside run lower in {row['pairs_lower_outside_run']} of {row['pairs']} pairs")
+def size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text} is no size such as 640x480")
+    return int(match[1]), int(match[2])
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure affordance_node beside a Python node.")
-    parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
+    parser = arguments("Measure affordance_node beside a Python node.", EXAMPLES)
     parser.add_argument("--model", type=Path, nargs="+", required=True, help="bundles")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to; what an older run left there goes")
-    parser.add_argument("--pairs", type=int, default=3, help="runs of each node in each scenario")
-    parser.add_argument("--seconds", type=float, default=12.0, help="length of a run's stream")
+    parser.add_argument("--sizes", type=size, nargs="+", default=[(640, 480), (1920, 1080)], metavar="WxH",
+                        help="of the pictures [pixels]; 640x480 and 1920x1080, if not given")
+    parser.add_argument("--cameras", type=int, nargs="+", choices=range(1, 17), default=[1, 4], metavar="N",
+                        help="numbers of cameras; 1 and 4, if not given")
+    parser.add_argument("--pairs", type=int, choices=range(1, 100), default=3, metavar="N",
+                        help="runs of each node in each scenario; 3, if not given")
+    parser.add_argument("--seconds", type=float, default=12.0, help="length of a run's stream, 3 at least; 12, if not given")
     options = parser.parse_args()
-    interrupt_on_signals()
-    try:
-        shutil.rmtree(options.out, ignore_errors=True)
-        options.out.mkdir(parents=True)
-        save_stills(SEED, 640, 480, options.out / "scenes")
-        results: Json = {"machine": machine(), "affordances": AFFORDANCES, "scenarios": []}
-        bench = Bench(options.programs, options.out, options.seconds)
-        for model in options.model:
-            for width, height in ((640, 480), (1920, 1080)):
-                for rate_hz in (CALM_HZ, OVERLOAD_HZ):
-                    results["scenarios"].append(compare(bench, Scenario(model, width, height, rate_hz), options.pairs))
-                    write_json(options.out / "bench-peer.json", results)
-        save_figure(results, COLUMNS, options.out / "bench-peer.svg")
-        print_results(results)
-        print(f"\nbench-peer: all numbers in {options.out}/bench-peer.json, a figure in {options.out}/bench-peer.svg")
-        return 0
-    except (RunError, OSError) as error:
-        print(f"bench-peer: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nbench-peer: stopped", file=sys.stderr)
-        return 130
+    if options.seconds < 3:
+        parser.error("--seconds: of less than 3 too little is left after the warm-up")
+    return carry_out("bench-peer", options.out, lambda: measure(options))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
     PYTHONPATH=scripts python -m bench.cameras --programs target/release --model BUNDLE --out out/cameras
 """
 
-import argparse
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -13,11 +11,11 @@ from pathlib import Path
 from bench import figures
 from bench.figures import Json
 from bench.process import cpu_seconds, memory_of
+from demo.command import SCENES, arguments, carry_out
 from demo.planner import CONNECT_SECONDS, CONNECTED
-from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
+from demo.processes import RunError, Team, isolated_environment
 from demo.report import write_json
 from demo.run import AFFORDANCES, node_from_launch_file, peer
-from demo.scenes import SEED, save_stills
 
 COUNTS = (1, 2, 4)
 # A rate that a small model serves for four cameras on one core; nothing is to be dropped.
@@ -50,8 +48,8 @@ def run(programs: Path, model: Path, out: Path, cameras: int) -> Cost:
         team.start("listener", peer("bench.listener", *heard))
         team.wait_for_word("listener", CONNECTED, CONNECT_SECONDS)
         for name in names:
-            team.start(name, peer("demo.camera", "--stills", str(out / "scenes"), "--frames", str(frames), "--rate",
-                                  str(RATE_HZ), "--distinct", "8", "--topic", f"/{name}/image"))
+            team.start(name, peer("demo.camera", "--stills", str(out / SCENES), "--frames", str(frames), "--rate",
+                                  str(RATE_HZ), "--distinct", "8", "--topics", f"/{name}/image"))
         for name in names:
             team.wait_for_word(name, "streaming", CONNECT_SECONDS)
         before = cpu_seconds(pid)
@@ -100,24 +98,19 @@ def table(rows: list[Json]) -> str:
     return figures.table(cells)
 
 
+def measure_alone(programs: Path, model: Path, out: Path) -> int:
+    """Only this; the exit status."""
+    rows = measure(programs, model, out)
+    write_json(out / "cameras.json", rows)
+    print(f"\n{table(rows)}")
+    return 0
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure what one more camera costs.")
-    parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
+    parser = arguments("Measure what one more camera costs.")
     parser.add_argument("--model", type=Path, required=True, help="bundle of a small model")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to; what an older run left there goes")
     options = parser.parse_args()
-    interrupt_on_signals()
-    try:
-        shutil.rmtree(options.out, ignore_errors=True)
-        options.out.mkdir(parents=True)
-        save_stills(SEED, 640, 480, options.out / "scenes")
-        rows = measure(options.programs, options.model, options.out)
-        write_json(options.out / "cameras.json", rows)
-        print(f"\n{table(rows)}")
-        return 0
-    except (RunError, OSError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
+    return carry_out("bench", options.out, lambda: measure_alone(options.programs, options.model, options.out))
 
 
 if __name__ == "__main__":

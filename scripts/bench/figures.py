@@ -24,6 +24,16 @@ def last_summary(log: str) -> Json | None:
     return None
 
 
+def lost(summary: Json) -> tuple[int, int]:
+    """Frames that came in and stand in no account: of the whole, and summed over the accounts of the cameras, where there
+    are several. Both are 0 when in = processed + dropped + rejected; a frame counted twice counts here too."""
+
+    def missing(account: Json) -> int:
+        return abs(account["frames_in"] - account["processed"] - account["dropped"] - account["rejected"])
+
+    return missing(summary), sum(missing(camera) for camera in summary.get("cameras", {}).values())
+
+
 def overhead(summary: Json) -> Json:
     """What the node spends on a frame beside session.run, in medians: by its stages' own clocks, and by the whole way
     from reception to publication, which holds hand-overs between threads as well. The second is held against the bars."""

@@ -3,10 +3,6 @@
     PYTHONPATH=scripts python -m bench.measure --programs target/release --model BUNDLE --small-model BUNDLE --out out/bench
 """
 
-import argparse
-import os
-import platform
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -17,12 +13,12 @@ import yaml
 from bench import cameras, figures, stages
 from bench.figures import Json, MemorySample
 from bench.listener import TYPES
-from bench.process import memory_of
+from bench.process import machine, memory_of
+from demo.command import SCENES, arguments, carry_out
 from demo.planner import CONNECT_SECONDS, CONNECTED
-from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
+from demo.processes import RunError, Team, isolated_environment
 from demo.report import write_json
 from demo.run import AFFORDANCES, RATE_HZ, node_from_launch_file, peer
-from demo.scenes import SEED, save_stills
 
 REGIONS_ONLY = ["grasp_regions"]
 EVERYTHING = list(TYPES)
@@ -76,7 +72,7 @@ class Bench:
         heard = folder / "heard.json"
         node = node_from_launch_file(self._programs, {"model": str(load.model.resolve()), "affordances": AFFORDANCES}, folder)
         camera = peer(
-            "demo.camera", "--stills", str(self._out / "scenes"), "--frames", str(load.frames), "--rate", str(load.rate_hz),
+            "demo.camera", "--stills", str(self._out / SCENES), "--frames", str(load.frames), "--rate", str(load.rate_hz),
             "--width", str(load.width), "--height", str(load.height), "--distinct", str(load.distinct),
         )
         with Team(isolated_environment(), folder) as team:
@@ -138,24 +134,6 @@ def measure_memory(bench: Bench, small_model: Path) -> Json:
     return {**figures.memory(outcome.memory, outcome.summary["frames_in"]), "summary": outcome.summary}
 
 
-def machine() -> Json:
-    names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    return {"processor": names[0] if names else platform.machine(), "cores": os.cpu_count(), "busy_before": round(busy_share(2.0), 3)}
-
-
-def busy_share(seconds: float) -> float:
-    """How much of all processors' time other programs take, measured while we sleep."""
-    def times() -> tuple[int, int]:
-        # Of the first line's times, the fourth and fifth are idle.
-        ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
-        return sum(ticks[:8]), ticks[3] + ticks[4]
-
-    total_before, idle_before = times()
-    time.sleep(seconds)
-    total, idle = times()
-    return 1 - (idle - idle_before) / max(total - total_before, 1)
-
-
 def print_results(results: Json) -> None:
     heading = ["ms, medians", *STAGES, "all but run", "beside run", "of run", "bars"]
     rows = [heading]
@@ -183,35 +161,26 @@ def print_results(results: Json) -> None:
           f" {grown['kib_per_1000_frames']} KiB per 1,000 frames; beside it up to {grown['shared_peak_mib']} MiB of DDS's shared memory")
 
 
+def measure(programs: Path, model: Path, small_model: Path, out: Path) -> int:
+    """Everything; the exit status."""
+    results: Json = {"affordances": AFFORDANCES, "stages": stages.run_bench(out), "machine": machine()}
+    bench = Bench(programs, out)
+    results["node"] = measure_stages(bench, model)
+    results["overload"] = measure_overload(bench, model, results["node"][0]["summary"]["stages_ms"]["run"])
+    results["memory"] = measure_memory(bench, small_model)
+    results["cameras"] = cameras.measure(programs, small_model, out)
+    write_json(out / "bench.json", results)
+    print_results(results)
+    print(f"\nbench: all numbers in {out}/bench.json")
+    return 0
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure the affordance node over ROS 2.")
-    parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
+    parser = arguments("Measure the affordance node over ROS 2.")
     parser.add_argument("--model", type=Path, required=True, help="bundle to time")
     parser.add_argument("--small-model", type=Path, required=True, help="bundle of a small model, for the memory run")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to; what an older run left there goes")
     options = parser.parse_args()
-    interrupt_on_signals()
-    try:
-        shutil.rmtree(options.out, ignore_errors=True)
-        options.out.mkdir(parents=True)
-        results: Json = {"affordances": AFFORDANCES, "stages": stages.run_bench(options.out)}
-        save_stills(SEED, 640, 480, options.out / "scenes")
-        results["machine"] = machine()
-        bench = Bench(options.programs, options.out)
-        results["node"] = measure_stages(bench, options.model)
-        results["overload"] = measure_overload(bench, options.model, results["node"][0]["summary"]["stages_ms"]["run"])
-        results["memory"] = measure_memory(bench, options.small_model)
-        results["cameras"] = cameras.measure(options.programs, options.small_model, options.out)
-        write_json(options.out / "bench.json", results)
-        print_results(results)
-        print(f"\nbench: all numbers in {options.out}/bench.json")
-        return 0
-    except (RunError, OSError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nbench: stopped", file=sys.stderr)
-        return 130
+    return carry_out("bench", options.out, lambda: measure(options.programs, options.model, options.small_model, options.out))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A camera peer: streams pictures over ROS 2 as sensor_msgs/Image rgb8, with a CameraInfo beside each.
+"""A camera peer, or several: streams pictures over ROS 2 as sensor_msgs/Image rgb8, with a CameraInfo beside each.
 
     PYTHONPATH=scripts python -m demo.camera --stills FOLDER --frames 150
 
@@ -21,6 +21,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 
+from demo.report import write_json
 from demo.scenes import ABOVE, NAMES, clip
 
 FRAME_ID = "camera_optical_frame"
@@ -51,39 +52,45 @@ def info_message(width: int, height: int) -> CameraInfo:
 
 
 class Camera(Node):
-    """Publishes prepared frames in turn, each with the time of its sending as stamp."""
+    """Publishes prepared frames in turn, each with the time of its sending as stamp, on the topic of each camera."""
 
-    def __init__(self, topic: str, frames: list[np.ndarray]) -> None:
+    def __init__(self, topics: list[str], frames: list[np.ndarray]) -> None:
         super().__init__("demo_camera")
         height, width, _ = frames[0].shape
         self._images = [bytearray(serialize_message(image_message(frame))) for frame in frames]
         self._info = bytearray(serialize_message(info_message(width, height)))
-        self._image_publisher = self.create_publisher(Image, topic, qos_profile_sensor_data)
-        info_topic = f"{topic.rsplit('/', 1)[0]}/camera_info"
-        self._info_publisher = self.create_publisher(CameraInfo, info_topic, qos_profile_sensor_data)
+        self._image_publishers = [self.create_publisher(Image, topic, qos_profile_sensor_data) for topic in topics]
+        info_topics = [f"{topic.rsplit('/', 1)[0]}/camera_info" for topic in topics]
+        self._info_publishers = [self.create_publisher(CameraInfo, topic, qos_profile_sensor_data) for topic in info_topics]
 
-    def wait_for_listener(self, seconds: float) -> bool:
-        """Whether someone listens to the images before the time is up."""
+    def wait_for_listeners(self, seconds: float) -> bool:
+        """Whether someone listens to the images of every camera before the time is up."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if self._image_publisher.get_subscription_count() > 0:
+            if all(publisher.get_subscription_count() > 0 for publisher in self._image_publishers):
                 return True
             rclpy.spin_once(self, timeout_sec=0.05)
         return False
 
-    def send(self, index: int) -> None:
+    def send(self, camera: int, index: int) -> None:
         image = self._images[index % len(self._images)]
         stamp = divmod(self.get_clock().now().nanoseconds, NANOS)
-        for message, publisher in ((self._info, self._info_publisher), (image, self._image_publisher)):
+        for message, publisher in ((self._info, self._info_publishers[camera]), (image, self._image_publishers[camera])):
             STAMP.pack_into(message, STAMP_OFFSET, *stamp)
             publisher.publish(bytes(message))
 
-    def stream(self, count: int, rate_hz: float) -> None:
-        """Send that many frames at that rate; a frame that is late does not delay those after it."""
+    def stream(self, count: int, rate_hz: float) -> float:
+        """Send that many frames of each camera at that rate, the cameras evenly apart; the seconds that it took.
+
+        A frame that is late does not delay those after it.
+        """
+        cameras = len(self._image_publishers)
         start = time.monotonic()
-        for index in range(count):
-            time.sleep(max(0.0, start + index / rate_hz - time.monotonic()))
-            self.send(index)
+        for turn in range(count * cameras):
+            time.sleep(max(0.0, start + turn / (rate_hz * cameras) - time.monotonic()))
+            index, camera = divmod(turn, cameras)
+            self.send(camera, index)
+        return time.monotonic() - start
 
 
 def load_frames(folder: Path, count: int, width: int, height: int) -> list[np.ndarray]:
@@ -99,25 +106,29 @@ def load_frames(folder: Path, count: int, width: int, height: int) -> list[np.nd
 def main() -> int:
     parser = argparse.ArgumentParser(description="Stream the demo's pictures as a camera.")
     parser.add_argument("--stills", type=Path, required=True, help="folder that demo.scenes wrote")
-    parser.add_argument("--topic", default="/cam/image", help="image topic; camera_info lies beside it")
-    parser.add_argument("--frames", type=int, default=150, help="how many frames to send")
+    parser.add_argument("--topics", nargs="+", default=["/cam/image"], help="image topic of each camera; camera_info lies beside it")
+    parser.add_argument("--frames", type=int, default=150, help="how many frames each camera sends")
     parser.add_argument("--distinct", type=int, help="how many different frames, sent in turn; all, if not given")
-    parser.add_argument("--rate", type=float, default=10.0, help="frames per second [Hz]")
+    parser.add_argument("--rate", type=float, default=10.0, help="frames per second of each camera [Hz]")
     parser.add_argument("--width", type=int, default=640, help="pixels")
     parser.add_argument("--height", type=int, default=480, help="pixels")
-    parser.add_argument("--wait", type=float, default=60.0, help="how long to wait for a listener [s]")
+    parser.add_argument("--wait", type=float, default=60.0, help="how long to wait for listeners [s]")
+    parser.add_argument("--out", type=Path, help="JSON file to write at the end: how many frames, and how long it took to send them")
     options = parser.parse_args()
 
     frames = load_frames(options.stills, options.distinct or options.frames, options.width, options.height)
     rclpy.init()
-    camera = Camera(options.topic, frames)
+    camera = Camera(options.topics, frames)
     try:
-        if not camera.wait_for_listener(options.wait):
-            print(f"camera: nobody listens to {options.topic} after {options.wait:.0f} s", file=sys.stderr)
+        topics = ", ".join(options.topics)
+        if not camera.wait_for_listeners(options.wait):
+            print(f"camera: nobody listens to {topics} after {options.wait:.0f} s", file=sys.stderr)
             return 1
-        print(f"camera: streaming {options.frames} frames to {options.topic} at {options.rate:g} Hz")
-        camera.stream(options.frames, options.rate)
+        print(f"camera: streaming {options.frames} frames to {topics} at {options.rate:g} Hz")
+        seconds = camera.stream(options.frames, options.rate)
         print("camera: done")
+        if options.out is not None:
+            write_json(options.out, {"frames": options.frames, "seconds": seconds})
         return 0
     except KeyboardInterrupt:
         return 0

@@ -17,13 +17,15 @@ from pathlib import Path
 
 import yaml
 
+from demo.processes import RunError
+
 SUBSTITUTION = re.compile(r"\$\(([\w-]+) ([^()\s]+)\)")
 # How launch treats the process; none of it reaches the command line.
 PROCESS_ATTRIBUTES = {"output", "respawn", "respawn_delay"}
 NODE_ATTRIBUTES = {"pkg", "exec", "name", "namespace", "args", "ros_args"} | PROCESS_ATTRIBUTES
 
 
-class LaunchError(Exception):
+class LaunchError(RunError):
     """The launch file, or what it was given, is not something this module can start faithfully."""
 
 

@@ -3,19 +3,17 @@
     PYTHONPATH=scripts python -m demo.run --programs target/release --model models/default --out out/demo
 """
 
-import argparse
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from demo.launch_args import Installed, LaunchError, node_command
+from demo.command import SCENES, arguments, carry_out
+from demo.launch_args import Installed, node_command
 from demo.planner import CONNECT_SECONDS, CONNECTED
-from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
-from demo.scenes import SEED, save_stills
+from demo.processes import Team, isolated_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = "looptrans_ros"
@@ -47,7 +45,7 @@ def stream(node: list[str], out: Path, seconds: float) -> None:
         team.start("planner", peer("demo.planner", "--out", str(out), "--wait", str(seconds + FIRST_REGIONS_SECONDS)))
         # From the first frame on, so that none goes unseen.
         team.wait_for_word("planner", CONNECTED, CONNECT_SECONDS + 5)
-        team.start("camera", peer("demo.camera", "--stills", str(out / "scenes"), "--topic", CAMERA_TOPIC,
+        team.start("camera", peer("demo.camera", "--stills", str(out / SCENES), "--topics", CAMERA_TOPIC,
                                   "--frames", str(frames), "--rate", str(RATE_HZ)))
         team.wait("camera", seconds=seconds + 90)
         team.wait("planner", seconds=FIRST_REGIONS_SECONDS + 20)
@@ -72,31 +70,21 @@ def tell(out: Path, trained: bool) -> None:
         print("demo: this model's weights are seeded random numbers, not trained: where its heat lies means nothing yet.")
 
 
+def run(programs: Path, model: Path, seconds: float, out: Path) -> int:
+    """The whole demo; its exit status."""
+    node = node_from_launch_file(programs, {"model": str(model.resolve()), "affordances": AFFORDANCES}, out)
+    print(f"demo: streaming {seconds:.0f} s of them through the node at {RATE_HZ:.0f} Hz ...", flush=True)
+    stream(node, out, seconds)
+    tell(out, is_trained(model))
+    return 0
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Stream pictures through the affordance node over ROS 2.")
-    parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
+    parser = arguments("Stream pictures through the affordance node over ROS 2.")
     parser.add_argument("--model", type=Path, required=True, help="model bundle")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to; what an older run left there goes")
     parser.add_argument("--seconds", type=float, default=15.0, help="length of the stream")
     options = parser.parse_args()
-    interrupt_on_signals()
-    try:
-        shutil.rmtree(options.out, ignore_errors=True)
-        options.out.mkdir(parents=True)
-        print("demo: drawing the pictures ...", flush=True)
-        save_stills(SEED, 640, 480, options.out / "scenes")
-        settings = {"model": str(options.model.resolve()), "affordances": AFFORDANCES}
-        node = node_from_launch_file(options.programs, settings, options.out)
-        print(f"demo: streaming {options.seconds:.0f} s of them through the node at {RATE_HZ:.0f} Hz ...", flush=True)
-        stream(node, options.out, options.seconds)
-        tell(options.out, is_trained(options.model))
-        return 0
-    except (RunError, LaunchError, OSError) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ndemo: stopped", file=sys.stderr)
-        return 130
+    return carry_out("demo", options.out, lambda: run(options.programs, options.model, options.seconds, options.out))
 
 
 if __name__ == "__main__":

@@ -3,22 +3,20 @@
     PYTHONPATH=scripts python -m soak.run --programs target/release --models A B --minutes 10 --out out/soak
 """
 
-import argparse
 import json
-import shutil
 import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.figures import Json, last_summary, table
-from bench.measure import machine, memory_of
+from bench.figures import Json, last_summary, lost, table
+from bench.process import machine, memory_of
+from demo.command import SCENES, arguments, carry_out
 from demo.planner import CONNECT_SECONDS, CONNECTED
-from demo.processes import RunError, Team, interrupt_on_signals, isolated_environment
+from demo.processes import RunError, Team, isolated_environment
 from demo.report import percentile, write_json
 from demo.run import node_from_launch_file, peer
-from demo.scenes import SEED, save_stills
 from soak.figure import save_figure
 
 CAMERAS = ["front", "left", "right", "wrist"]
@@ -62,7 +60,7 @@ def run(programs: Path, models: list[Path], seconds: float, out: Path) -> Json:
                                     "--seconds", str(seconds), "--seed", "7", "--out", str(out / "operator.json")))
         team.wait_for_word("operator", CONNECTED, CONNECT_SECONDS)
         for seed, camera in enumerate(CAMERAS):
-            team.start(camera, peer("soak.camera", "--stills", str(out / "scenes"), "--topic", f"/{camera}/image",
+            team.start(camera, peer("soak.camera", "--stills", str(out / SCENES), "--topic", f"/{camera}/image",
                                     "--rate", str(RATE_HZ), "--seconds", str(seconds), "--seed", str(seed),
                                     "--out", str(out / f"{camera}.json")))
         started = time.monotonic()
@@ -99,16 +97,12 @@ def growth(samples: list[Json], key: str) -> float:
 def judge(left: Json) -> list[Json]:
     """Each demand with what was found."""
     summary, operator = left["summary"], left["operator"]
-    lost = summary["frames_in"] - summary["processed"] - summary["dropped"] - summary["rejected"]
-    apart = sum(
-        abs(camera["frames_in"] - camera["processed"] - camera["dropped"] - camera["rejected"])
-        for camera in summary["cameras"].values()
-    )
+    in_all, apart = lost(summary)
     ages = [age for camera in operator["ages_ms"].values() for age in camera]
     starved = [camera for camera in CAMERAS if not operator["ages_ms"].get(camera)]
     age_p99 = percentile(ages, 99) if ages else float("inf")
     demands = [
-        ("in = out + dropped + rejected", f"{lost} lost in all, {apart} by camera", lost == 0 and apart == 0),
+        ("in = out + dropped + rejected", f"{in_all} lost in all, {apart} by camera", in_all == apart == 0),
         ("every camera has results", ", ".join(starved) or "all", not starved),
         (f"p99 of age at most {MAX_AGE_P99_MS:.0f} ms", f"{age_p99:.0f} ms", age_p99 <= MAX_AGE_P99_MS),
         ("every request answered as it should be", f"{len(operator['wrong'])} were not", not operator["wrong"]),
@@ -134,33 +128,25 @@ def print_results(results: Json) -> None:
         print(f"  {wrong}")
 
 
+def soak(programs: Path, models: list[Path], minutes: float, out: Path) -> int:
+    """Run, judge and tell; the exit status says whether every demand holds."""
+    results: Json = {"machine": machine(), "minutes": minutes, "cameras": len(CAMERAS), "rate_hz": RATE_HZ}
+    results |= run(programs, models, minutes * 60, out)
+    results["restarts"] = sum(sent["restarts"] for sent in results["sent"].values())
+    results["demands"] = judge(results)
+    write_json(out / "soak.json", results)
+    save_figure(results["samples"], results["operator"]["statuses"], out / "soak.svg")
+    print_results(results)
+    print(f"\nsoak: all numbers in {out}/soak.json, the run as a picture in {out}/soak.svg")
+    return 0 if all(row["holds"] for row in results["demands"]) else 1
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Soak the affordance node.")
-    parser.add_argument("--programs", type=Path, required=True, help="folder of the built programs")
+    parser = arguments("Soak the affordance node.")
     parser.add_argument("--models", type=Path, nargs="+", required=True, help="bundles to swap between; the first is loaded at start")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to; what an older run left there goes")
     options = parser.parse_args()
-    interrupt_on_signals()
-    try:
-        shutil.rmtree(options.out, ignore_errors=True)
-        options.out.mkdir(parents=True)
-        save_stills(SEED, 640, 480, options.out / "scenes")
-        results: Json = {"machine": machine(), "minutes": options.minutes, "cameras": len(CAMERAS), "rate_hz": RATE_HZ}
-        results |= run(options.programs, options.models, options.minutes * 60, options.out)
-        results["restarts"] = sum(sent["restarts"] for sent in results["sent"].values())
-        results["demands"] = judge(results)
-        write_json(options.out / "soak.json", results)
-        save_figure(results["samples"], results["operator"]["statuses"], options.out / "soak.svg")
-        print_results(results)
-        print(f"\nsoak: all numbers in {options.out}/soak.json, the run as a picture in {options.out}/soak.svg")
-        return 0 if all(row["holds"] for row in results["demands"]) else 1
-    except (RunError, OSError) as error:
-        print(f"soak: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nsoak: stopped", file=sys.stderr)
-        return 130
+    return carry_out("soak", options.out, lambda: soak(options.programs, options.models, options.minutes, options.out))
 
 
 if __name__ == "__main__":
