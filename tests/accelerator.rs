@@ -13,6 +13,7 @@ mod models;
 
 use std::{
     collections::HashMap,
+    fs,
     sync::{
         Arc, Mutex,
         mpsc::{self, Receiver, Sender},
@@ -24,7 +25,7 @@ use std::{
 use ProviderChoice::{Cpu, Cuda, TensorRt};
 use looptrans_ros::{
     config::{NodeSettings, ProviderChoice},
-    contract::Bundle,
+    contract::{Bundle, CONTRACT_FILE, MODEL_FILE},
     export::precision::fp16,
     onnx::{FLOAT, proto::ModelProto},
     parity::{
@@ -38,7 +39,7 @@ use looptrans_ros::{
         pipeline::{Pipeline, Wanted},
     },
     robot::accelerator::{
-        Failure, ModelWorkshop, NotPlaced, Plan, Reporter, Seat, Standing, Supervisor, Workshop, start,
+        Failure, ModelWorkshop, NotPlaced, Plan, Reporter, Seat, Standing, Supervisor, Workshop, from_folder, start,
     },
 };
 use models::{on_cpu, seeded, slow_to_load_and_hungry_when_bright};
@@ -76,7 +77,8 @@ fn wrong(bundle: &Bundle) -> Arc<Bundle> {
 
 fn on(bundle: Arc<Bundle>, infer: InferSettings) -> ModelWorkshop {
     let settings = watch::channel(Arc::new(NodeSettings::defaults())).1;
-    ModelWorkshop { bundle, infer, settings, loading: Arc::default() }
+    let contract = bundle.contract.clone();
+    ModelWorkshop { bundle: Box::new(move || Ok(bundle.clone())), contract, infer, settings, loading: Arc::default() }
 }
 
 /// The real workshop behind names of providers. What has no bundle can't be had. A build waits for the gate.
@@ -353,18 +355,42 @@ fn what_cannot_be_loaded_at_all_is_told_provider_by_provider() {
 
 #[test]
 fn the_node_s_own_workshop_runs_what_this_machine_has() {
-    let workshop = on(toy(), on_cpu());
-    let started = start(workshop, on(toy(), on_cpu()).plan().unwrap()).unwrap();
+    let bundle = toy();
+    let plan = Plan::of(&bundle, &on_cpu()).unwrap();
+    let started = start(on(bundle, on_cpu()), plan).unwrap();
     assert_eq!(started.standing(), Standing { on: Some(Cpu), ..Standing::default() });
     assert_eq!(started.pipeline.provider().used, Cpu);
 
     let broken = with_graph(&toy(), b"no model".to_vec());
     for provider in [Cpu, ProviderChoice::Auto] {
-        let workshop = on(broken.clone(), InferSettings { provider, ..on_cpu() });
-        let plan = workshop.plan().unwrap();
-        let gave_up = start(workshop, plan).err().unwrap().to_string();
+        let infer = InferSettings { provider, ..on_cpu() };
+        let plan = Plan::of(&broken, &infer).unwrap();
+        let gave_up = start(on(broken.clone(), infer), plan).err().unwrap().to_string();
         assert!(gave_up.starts_with("the model can't be loaded: ") && gave_up.contains("cpu: "), "{gave_up}");
     }
+}
+
+#[test]
+fn a_bundle_is_read_again_from_its_folder_and_refused_if_it_is_another_by_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |bundle: &Bundle| {
+        fs::write(folder.path().join(MODEL_FILE), &bundle.onnx).unwrap();
+        fs::write(folder.path().join(CONTRACT_FILE), serde_yaml::to_string(&bundle.contract).unwrap()).unwrap();
+    };
+    let first = seeded("toy");
+    write(&first);
+    let source = from_folder(Bundle::load(folder.path()).unwrap());
+    // In one piece although it is gone: the first time it is what was loaded before.
+    fs::remove_file(folder.path().join(MODEL_FILE)).unwrap();
+    assert_eq!(source().unwrap().onnx, first.onnx);
+    assert!(source().is_err());
+    write(&first);
+    assert_eq!(source().unwrap().onnx, first.onnx);
+    let mut other = first;
+    other.contract.name = "other".to_owned();
+    write(&other);
+    let refusal = source().unwrap_err().to_string();
+    assert!(refusal.contains("expected toy:") && refusal.contains("found other:"), "{refusal}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ use looptrans_ros::{
     robot::{
         self, Counts, Detect, DetectError, Engine, Health, Incoming, Intake, Order, PublishError, PublishFacts, Sink,
         Summary, Swap,
-        accelerator::{self, ModelWorkshop, NotPlaced, Seat},
+        accelerator::{self, ModelWorkshop, NotPlaced, Plan, Seat},
     },
 };
 use models::{colours, colours_model, on_cpu};
@@ -618,9 +618,16 @@ impl Seat<Box<Pipeline>> for LoopSeat {
 fn only_failures_of_the_model_are_reported_and_three_in_a_row_exchange_it_between_two_frames() {
     let workshop = || {
         let settings = watch::channel(Arc::new(settings())).1;
-        ModelWorkshop { bundle: Arc::new(colours()), infer: on_cpu(), settings, loading: Arc::default() }
+        let contract = colours().contract;
+        ModelWorkshop {
+            bundle: Box::new(|| Ok(Arc::new(colours()))),
+            contract,
+            infer: on_cpu(),
+            settings,
+            loading: Arc::default(),
+        }
     };
-    let started = accelerator::start(workshop(), workshop().plan().unwrap()).unwrap();
+    let started = accelerator::start(workshop(), Plan::of(&colours(), &on_cpu()).unwrap()).unwrap();
     let intake = Arc::new(Intake::new([Arc::new(Health::default())]));
     let (pipeline, supervisor) = started.supervise(LoopSeat(intake.clone())).unwrap();
     let standing = supervisor.standing();

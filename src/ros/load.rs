@@ -13,7 +13,7 @@ use crate::{
     perceive::{infer::InferSettings, pipeline::PipelineSettings},
     robot::{
         Engine,
-        accelerator::{self, ModelWorkshop, Started},
+        accelerator::{self, ModelWorkshop, Plan, Started},
     },
 };
 
@@ -84,13 +84,15 @@ fn start(place: &Workplace, folder: Option<&Path>) -> Result<Started<ModelWorksh
     };
     let settings = place.current_settings();
     PipelineSettings::from(&*settings).check(&bundle.contract)?;
+    let infer = InferSettings::from(&*settings);
+    let plan = Plan::of(&bundle, &infer)?;
     let workshop = ModelWorkshop {
-        bundle: Arc::new(bundle),
-        infer: InferSettings::from(&*settings),
+        contract: bundle.contract.clone(),
+        bundle: accelerator::from_folder(bundle),
+        infer,
         settings: place.settings.clone(),
         loading: place.loading.clone(),
     };
-    let plan = workshop.plan()?;
     Ok(accelerator::start(workshop, plan)?)
 }
 

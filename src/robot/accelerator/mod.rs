@@ -19,7 +19,7 @@ mod supervisor;
 mod tests;
 
 pub use machine::{Action, Event, Machine};
-pub use model_workshop::ModelWorkshop;
+pub use model_workshop::{BundleSource, ModelWorkshop, from_folder};
 pub use plan::Plan;
 pub use standing::Standing;
 pub use supervisor::{GaveUp, NotPlaced, Reporter, Seat, Started, Supervisor, start};

@@ -1,21 +1,20 @@
 //! The workshop of the node: one bundle, ONNX Runtime's providers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::{Failure, Plan, Workshop};
+use super::{Failure, Workshop};
 use crate::{
     config::{NodeSettings, ProviderChoice},
-    contract::Bundle,
+    contract::{Bundle, BundleError, ModelContract},
     parity::{
         Answer, ParityError,
         agreement::{self, Answers, Disagreement},
         pictures::Pictures,
     },
     perceive::{
-        InferError,
-        infer::{Engines, InferSettings, Model, Prospects},
+        infer::{Engines, InferSettings, Model},
         pipeline::{Pipeline, PipelineSettings},
     },
     robot::watchdog::Pulse,
@@ -24,10 +23,33 @@ use crate::{
 /// How many drawn pictures providers are compared on.
 const PICTURES: usize = 4;
 
+/// Gives the bundle, for each load anew: held all the time it would take as much memory as the model itself.
+pub type BundleSource = Box<dyn Fn() -> Result<Arc<Bundle>, BundleError> + Send + Sync>;
+
+/// Gives this bundle the first time, and then what lies in its folder, if that is still the same model.
+pub fn from_folder(bundle: Bundle) -> BundleSource {
+    let (folder, model_id) = (bundle.folder.clone(), bundle.contract.model_id());
+    let first = Mutex::new(Some(Arc::new(bundle)));
+    Box::new(move || {
+        if let Some(bundle) = first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Ok(bundle);
+        }
+        let again = Bundle::load(&folder)?;
+        let found = again.contract.model_id();
+        if found != model_id {
+            let (path, what, expected) = (folder.clone(), "model".to_owned(), format!("{model_id} as before"));
+            return Err(BundleError::Mismatch { path, what, expected, found });
+        }
+        Ok(Arc::new(again))
+    })
+}
+
 /// Loads one bundle on one provider or another.
 pub struct ModelWorkshop {
     /// What to load.
-    pub bundle: Arc<Bundle>,
+    pub bundle: BundleSource,
+    /// Its contract.
+    pub contract: ModelContract,
     /// How.
     pub infer: InferSettings,
     /// What a pipeline is made with; see [`crate::robot::run`].
@@ -38,17 +60,10 @@ pub struct ModelWorkshop {
 }
 
 impl ModelWorkshop {
-    /// What to try here.
-    ///
-    /// # Errors
-    /// ONNX Runtime's library can't be used.
-    pub fn plan(&self) -> Result<Plan, InferError> {
-        let InferSettings { provider, allow_fallback, .. } = self.infer;
-        Ok(Plan::new(provider, allow_fallback, Prospects::of(&self.bundle, &self.infer)?))
-    }
-
     fn pipeline(&self, provider: ProviderChoice, engines: Engines) -> Result<Box<Pipeline>, Failure> {
-        let model = Model::load_on(&self.bundle, &self.infer, provider, engines);
+        let bundle = (self.bundle)().map_err(|error| Failure::other(error.to_string()))?;
+        let model = Model::load_on(&bundle, &self.infer, provider, engines);
+        drop(bundle);
         let settings = self.settings.borrow().clone();
         let pipeline = model.and_then(|model| Pipeline::new(model, PipelineSettings::from(&*settings)));
         pipeline.map(Box::new).map_err(|error| Failure::from(&error))
@@ -69,12 +84,12 @@ impl Workshop for ModelWorkshop {
     }
 
     fn answers(&self, pipeline: &mut Box<Pipeline>) -> Result<Answers, Failure> {
-        let pictures = Pictures::drawn(PICTURES, self.bundle.contract.input);
+        let pictures = Pictures::drawn(PICTURES, self.contract.input);
         Answers::of(&pictures, |picture| Ok(Answer::of(pipeline.answer_to(picture)?))).map_err(|error| failure(&error))
     }
 
     fn disagreement(&self, reference: &Answers, candidate: &Answers) -> Result<Disagreement, Failure> {
-        let precision = self.bundle.contract.provenance.precision;
+        let precision = self.contract.provenance.precision;
         let allowed = agreement::tolerance(precision, self.infer.gpu.tensorrt_fp16);
         reference.differ(candidate, allowed).map_err(|error| failure(&error))
     }

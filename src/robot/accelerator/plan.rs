@@ -2,7 +2,14 @@
 
 use ProviderChoice::{Cuda, TensorRt};
 
-use crate::{config::ProviderChoice, perceive::infer::Prospects};
+use crate::{
+    config::ProviderChoice,
+    contract::Bundle,
+    perceive::{
+        InferError,
+        infer::{InferSettings, Prospects},
+    },
+};
 
 /// The road from nothing to the provider that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +27,14 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// For this bundle on this machine.
+    ///
+    /// # Errors
+    /// ONNX Runtime's library can't be used.
+    pub fn of(bundle: &Bundle, infer: &InferSettings) -> Result<Self, InferError> {
+        Ok(Self::new(infer.provider, infer.allow_fallback, Prospects::of(bundle, infer)?))
+    }
+
     /// Where TensorRT comes first and has no engines for this model, CUDA runs until they are built (or the CPU, where
     /// that is allowed and CUDA can't be had). CUDA is no fallback: TensorRT leaves to it in any case what it can't do.
     pub fn new(requested: ProviderChoice, allow_fallback: bool, prospects: Prospects) -> Self {
