@@ -19,6 +19,7 @@ pub mod convert;
 pub mod data;
 pub mod error;
 pub mod export;
+pub mod memory;
 pub mod message;
 pub mod metrics;
 pub mod onnx;

@@ -62,6 +62,13 @@ SETTINGS: list[tuple[str, Callable[[random.Random], ParameterValue], bool]] = [
     ("no_such_parameter", lambda _: double(1.0), False),
 ]
 
+# What makes messages largest, and for how long, so that every camera has some.
+LARGEST = {
+    "heatmap_encoding": text("32FC1"), "heatmap_size": text("source"), "max_regions": integer(256),
+    "max_contour_points": integer(1024), "min_region_score": double(0.0), "max_rate": double(0.0),
+}
+FILL_SECONDS = 5.0
+
 
 class Operator(Node):
     def __init__(self, cameras: list[str], models: list[str], seed: int) -> None:
@@ -115,7 +122,10 @@ class Operator(Node):
 
     def set_parameter(self) -> None:
         name, make, good = self._draw.choice(SETTINGS)
-        answer = self._ask(self._set, SetParameters.Request(parameters=[Parameter(name=name, value=make(self._draw))]), name)
+        self._set_to(name, make(self._draw), good)
+
+    def _set_to(self, name: str, value: ParameterValue, good: bool = True) -> None:
+        answer = self._ask(self._set, SetParameters.Request(parameters=[Parameter(name=name, value=value)]), name)
         if answer is not None:
             result = answer.results[0]
             self._note(f"set {name}", result.successful, good, result.reason)
@@ -129,11 +139,13 @@ class Operator(Node):
 
     def detect(self) -> None:
         camera = self._draw.choice([*self._cameras, "no_such_camera"])
-        request = Detect.Request(camera=camera, timeout=3.0, want_heatmaps=self._draw.random() < 0.3)
+        self._look(Detect.Request(camera=camera, timeout=3.0, want_heatmaps=self._draw.random() < 0.3))
+
+    def _look(self, request: Detect.Request) -> None:
         answer = self._ask(self._detect, request, "detect")
         if answer is not None:
             # A camera may be away at the moment; one that does not exist has no pictures ever.
-            self._note("detect", answer.success, None if camera in self._cameras else False, answer.message)
+            self._note("detect", answer.success, None if request.camera in self._cameras else False, answer.message)
 
     def rest(self) -> None:
         for on in (False, True):
@@ -142,6 +154,14 @@ class Operator(Node):
                 self._note(f"enable {on}", answer.success, True, answer.message)
             self.idle(0.3)
 
+    def fill(self) -> None:
+        """Has the node make its largest messages, on every camera: DDS keeps as much for each topic from then on."""
+        for name, value in LARGEST.items():
+            self._set_to(name, value)
+        self.idle(FILL_SECONDS)
+        for camera in self._cameras * 2:
+            self._look(Detect.Request(camera=camera, timeout=3.0, want_heatmaps=True))
+
     def idle(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
@@ -149,6 +169,7 @@ class Operator(Node):
 
     def work(self, seconds: float) -> None:
         until = time.monotonic() + seconds
+        self.fill()
         acts = [self.set_parameter] * 6 + [self.detect] * 3 + [self.swap_model] * 2 + [self.rest]
         while time.monotonic() < until:
             self._draw.choice(acts)()

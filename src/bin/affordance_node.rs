@@ -11,6 +11,7 @@ use anyhow::anyhow;
 use clap::Parser;
 use looptrans_ros::{
     config::{ParameterSet, RosArgs, config_text},
+    memory,
     ros::{self, NODE_NAME, NodeError, log_file},
 };
 
@@ -29,6 +30,7 @@ struct Cli {
 }
 
 fn main() {
+    memory::settle();
     let code = match start() {
         Ok(()) => 0,
         Err(error) => {

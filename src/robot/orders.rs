@@ -9,7 +9,8 @@ use super::Engine;
 #[cfg(feature = "onnx")]
 use crate::perceive::infer::Released;
 
-/// Done by the loop between two frames, in the order in which they were given; those given before a stop are done. `A` are a [`super::Sink`]'s answers.
+/// Done by the loop between two frames, in the order in which they were given; those given before a stop are done. `A` are a
+/// [`super::Sink`]'s answers.
 #[derive(Debug)]
 pub enum Order<A> {
     /// The settings have changed: take them now, also when no frame comes.

@@ -31,6 +31,8 @@ use crate::robot::PublisherFacts;
 const WAIT: Duration = Duration::from_millis(10);
 /// How often the publishers of watched topics are looked up.
 const LOOK: Duration = Duration::from_millis(500);
+/// What rmw calls a node whose name has not been told yet.
+const UNKNOWN_NODE: &str = "_NODE_NAME_UNKNOWN_";
 
 /// The publishers on a topic, as last looked up.
 #[derive(Debug, Clone, Default)]
@@ -191,14 +193,34 @@ impl Spinner {
     }
 }
 
+/// For people. A publisher can be known a moment before its node is.
+fn full_name(namespace: &str, name: &str) -> String {
+    if name == UNKNOWN_NODE {
+        return "(of a node not known yet)".to_owned();
+    }
+    format!("{}/{name}", namespace.trim_end_matches('/'))
+}
+
 fn publishers(node: &r2r::Node, topic: &str) -> Vec<PublisherFacts> {
     let found = node.get_publishers_info_by_topic(topic, false).unwrap_or_default();
     found
         .into_iter()
         .map(|publisher| PublisherFacts {
-            node: format!("{}/{}", publisher.node_namespace.trim_end_matches('/'), publisher.node_name),
+            node: full_name(&publisher.node_namespace, &publisher.node_name),
             message_type: publisher.topic_type,
             offered: qos::matching(&publisher.qos_profile),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_told_by_its_full_name_once_that_is_known() {
+        assert_eq!(full_name("/", "camera"), "/camera");
+        assert_eq!(full_name("/robot", "camera"), "/robot/camera");
+        assert_eq!(full_name("_NODE_NAMESPACE_UNKNOWN_", UNKNOWN_NODE), "(of a node not known yet)");
+    }
 }

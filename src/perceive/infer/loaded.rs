@@ -8,14 +8,14 @@ use super::{
     InferError, InferSettings, ProviderChoice, ProviderInUse,
     buffers::Buffers,
     engine_cache::{self, Engines, Place},
-    failure, memory,
+    failure,
     profile::Profile,
     provider, runtime,
     session::{self, Opening},
 };
 use crate::{
     contract::{Bundle, INPUT_IMAGE, MODEL_FILE, OUTPUT_HEATMAP, OUTPUT_PRESENCE, Size},
-    onnx,
+    memory, onnx,
     perceive::FrameError,
 };
 

@@ -14,7 +14,6 @@ mod engine_cache;
 mod failure;
 #[cfg(feature = "onnx")]
 mod loaded;
-mod memory;
 #[cfg(feature = "onnx")]
 mod model;
 #[cfg(feature = "onnx")]

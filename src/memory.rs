@@ -1,0 +1,33 @@
+//! What the C library's allocator is told, for a process that runs for months with few blocks, some of them very large.
+//! glibc only; elsewhere nothing is told.
+
+/// From this size on a block is a mapping of its own, which goes back to the system when it is freed. Fixed, because glibc
+/// else raises it to the largest block that was ever freed, and from then on keeps holes of that size. Above a Full HD
+/// picture of rgb8 (6.2 MB): pages that are new for every frame cost more than the frame's copy.
+#[cfg(target_env = "gnu")]
+const MAPPED_FROM_BYTES: i32 = 8 << 20;
+/// What may stay free at the end of a heap; below it, freeing costs nothing.
+#[cfg(target_env = "gnu")]
+const SPARE_BYTES: i32 = 16 << 20;
+
+/// Sets the allocator up. At the start of the process, before there are threads.
+pub fn settle() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "a function of the C library that takes numbers only")]
+    // SAFETY: mallopt(3) changes the allocator's own settings; there is one thread. Refused, nothing has changed.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_FROM_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, SPARE_BYTES);
+    }
+}
+
+/// Gives the system back what was freed. Loading a model frees more than the model keeps, in pieces between blocks that
+/// stay, and glibc would hold on to these pieces for as long as the process lives.
+pub(crate) fn give_back() {
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "a function of the C library that takes numbers only")]
+    // SAFETY: malloc_trim(3) may be called at any time from any thread, and touches no memory that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
