@@ -92,14 +92,22 @@ fn run(scratch: &Path, library: &Path, plan: &str) -> Run {
     }
     let status = ended_within(&mut process, DEADLINE, || false);
     let _ = process.kill();
-    // A peer that is killed leaves its shared memory behind.
-    node::send("INT", camera.id());
-    if ended_within(&mut camera, DEADLINE, || false).is_none() {
-        let _ = camera.kill();
-    }
+    end(&mut camera);
     let stderr = fs::read_to_string(&log).unwrap();
     let status = status.unwrap_or_else(|| panic!("{plan}: the node hangs; its log:\n{stderr}"));
     Run { status, survived, stderr, calls: fs::read_to_string(&calls).unwrap_or_default() }
+}
+
+/// Asks until it ends, since Python loses a signal that comes while rclpy starts. Killed it would leave its shared memory behind.
+fn end(peer: &mut Child) {
+    let deadline = Instant::now() + DEADLINE;
+    while Instant::now() < deadline {
+        node::send("INT", peer.id());
+        if ended_within(peer, Duration::from_secs(1), || false).is_some() {
+            return;
+        }
+    }
+    let _ = peer.kill();
 }
 
 /// None: it still runs after that time, or when there is `enough`.
