@@ -16,7 +16,7 @@ use super::{
 };
 use crate::train::{
     run::Device,
-    settings::{Assignment, Settings},
+    settings::{Assignment, NO_TEXT_ENCODER, Settings},
     store::{Kept, Precision, Progress},
     study::{Arm, Estimate, Event, FIGURE, Host, Request, Set, Study, TABLE_JSON, TABLE_MARKDOWN, Table, chosen},
 };
@@ -107,6 +107,9 @@ impl StudyArguments {
     pub fn run(&self, comparison: Comparison<'_>) -> anyhow::Result<()> {
         let Comparison { command, data, splits, arms } = comparison;
         let arms = chosen(arms, &self.rows)?;
+        if arms.iter().any(|arm| arm.settings.has_no_text_encoder()) {
+            eprintln!("no --clip: WSMA {NO_TEXT_ENCODER}");
+        }
         let sets = splits.iter().map(|split| self.open(data, split.as_deref(), &arms)).collect::<Result<_, _>>()?;
         let stop = stop_on_signals()?;
         let host = Host { device: self.device, limits: LIMITS, stop: &stop };

@@ -4,11 +4,13 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use looptrans_ros::{
     data::{Dataset, index::Source, truth},
+    export::seeded,
     metrics::{self, Mean},
     train::{
         TrainError,
@@ -21,7 +23,10 @@ use looptrans_ros::{
 };
 use ndarray::Array2;
 
-use super::support::{Fixture, LIMITS, exists, settings};
+use super::{
+    support::{Fixture, LIMITS, exists, settings},
+    wsma,
+};
 
 /// The fixture's data as splits: `Seen`; `Unseen`, with the same pictures to train on and fewer to test with; `Seen_full`,
 /// with other exocentric pictures.
@@ -61,7 +66,16 @@ struct Wish<'a> {
 
 fn named(base: &Settings, names: &[&str]) -> Vec<Arm> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    chosen(systems(base).unwrap(), &names).unwrap()
+    chosen(systems(base, None).unwrap(), &names).unwrap()
+}
+
+/// A fixture with splits whose backbone is wide enough for WSMA.
+fn wide() -> Fixture {
+    let fixture = Fixture::new();
+    splits(&fixture);
+    fs::remove_file(fixture.backbone()).unwrap();
+    seeded::write(&fixture.backbone(), wsma::BACKBONE, &["cut", "hold"]).unwrap();
+    fixture
 }
 
 /// The table; None if it was stopped.
@@ -113,9 +127,8 @@ fn locate_finds_its_salient_patches_as_the_others_do() {
 
 #[test]
 fn the_table_has_every_row_and_says_which_maps_it_judges_by() {
-    let fixture = Fixture::new();
-    splits(&fixture);
-    let arms = systems(&one_epoch()).unwrap();
+    let fixture = wide();
+    let arms = systems(&one_epoch(), None).unwrap();
     let wish = Wish { out: "study", arms, seeds: &[1], splits: &["Seen"], until: usize::MAX };
     let table = compare(&fixture, wish).unwrap().unwrap();
     let [seen] = &table.sets[..] else { panic!("{table:?}") };
@@ -127,12 +140,13 @@ fn the_table_has_every_row_and_says_which_maps_it_judges_by() {
         ("denoise", p),
         ("cam_pixel", p),
         ("cam_denoise", g_ego),
+        ("wsma_no_text", p),
         ("locate", p),
         ("looptrans", p),
     ];
     assert_eq!(rows, expected);
-    // Both maps of all but LOCATE, which has one.
-    assert_eq!(seen.rows.len(), 2 * expected.len() - 1);
+    // Both maps of all but WSMA and LOCATE, which have one.
+    assert_eq!(seen.rows.len(), 2 * expected.len() - 2);
     let by_name: BTreeMap<&str, f64> = seen.reported().map(|row| (row.arm.as_str(), row.kld.mean)).collect();
     let different: Vec<f64> = by_name.values().copied().collect();
     for (place, kld) in different.iter().enumerate() {
@@ -140,16 +154,105 @@ fn the_table_has_every_row_and_says_which_maps_it_judges_by() {
     }
     assert!(seen.rows.iter().all(|row| row.published.is_none() && row.kld.deviation.is_none()));
     let text = String::from_utf8(fixture.bytes("study/table.md")).unwrap();
-    for title in ["baseline (one-way)", "+ shared CAM + pixel", "LOCATE", "LoopTrans (all)", "*centred Gaussian*"] {
-        assert!(text.contains(title), "{text}");
+    for title in [
+        "baseline (one-way)",
+        "+ shared CAM + pixel",
+        "| WSMA, no text encoder |",
+        "not the published method",
+        "LOCATE",
+        "LoopTrans (all)",
+        "*centred Gaussian*",
+    ] {
+        assert!(text.contains(title), "{title} in {text}");
     }
+    assert!(String::from_utf8(fixture.bytes("study/table.json")).unwrap().contains("\"wsma_no_text\""));
     let figure = String::from_utf8(fixture.bytes("study/figure.svg")).unwrap();
     assert_eq!(figure.matches("<title>").count(), 3 * expected.len());
     let sheet = image::open(fixture.path("study/pictures_Seen.png")).unwrap();
-    assert!(sheet.width() > 4 * 170 && sheet.height() > 4 * 140);
+    // Picture, the first row, WSMA, LOCATE, the last row, truth; four test pictures.
+    let cell = sheet.width() / 6;
+    assert!(cell > 140 && sheet.height() > 4 * cell && sheet.height() < 5 * cell, "{}", sheet.width());
     assert!(exists(&fixture.path("study/runs/locate/seed_1/Seen/metrics.csv")));
     assert!(!exists(&fixture.path("study/runs/locate/seed_1/Seen/last.safetensors")));
     assert!(!exists(&fixture.path("study/.measured")));
+}
+
+#[test]
+fn wsma_with_a_text_encoder_is_a_row_of_its_own_that_resumes_and_notices_another_file() {
+    let fixture = wide();
+    let (clip, mut tensors) = (fixture.path("clip.safetensors"), wsma::text_encoder());
+    wsma::write(&clip, &tensors);
+    let arms = || {
+        let base = settings(&["epochs=2", "save_every_steps=1"]);
+        let arms = systems(&base, Some(&clip.to_string_lossy())).unwrap();
+        chosen(arms, &["wsma".to_owned(), "looptrans".to_owned()]).unwrap()
+    };
+    let wish = |out, until| Wish { out, arms: arms(), seeds: &[1], splits: &["Seen", "Unseen"], until };
+    let straight = compare(&fixture, wish("straight", usize::MAX)).unwrap().unwrap();
+    assert!(compare(&fixture, wish("resumed", 2)).unwrap().is_none());
+    assert!(exists(&fixture.path("resumed/runs/wsma/seed_1/Seen/last.safetensors")));
+    let resumed = compare(&fixture, wish("resumed", usize::MAX)).unwrap().unwrap();
+    assert_eq!(straight, resumed);
+    for set in &straight.sets {
+        let rows: Vec<(&str, &str)> = set.reported().map(|row| (row.arm.as_str(), row.title.as_str())).collect();
+        assert_eq!(rows, [("wsma", "WSMA"), ("looptrans", "LoopTrans (all)")]);
+    }
+    assert!(straight.notes.is_empty());
+    // What LoopTrans reads is a store of its own.
+    let size = |store: &str| fs::metadata(fixture.path(&format!("resumed/{store}/descriptors.bin"))).unwrap().len();
+    assert_eq!(size("store-two-blocks"), 2 * size("store"));
+
+    // The row without a text encoder is another, and may stand beside.
+    let bare = Wish {
+        arms: named(&settings(&["epochs=2", "save_every_steps=1"]), &["wsma_no_text"]),
+        ..wish("resumed", usize::MAX)
+    };
+    assert!(compare(&fixture, bare).unwrap().is_some());
+    let bias = &tensors["ln_final.bias"] + 1.0;
+    tensors.insert("ln_final.bias".to_owned(), bias);
+    wsma::write(&clip, &tensors);
+    let error = compare(&fixture, wish("resumed", usize::MAX)).unwrap_err().to_string();
+    assert!(error.contains("wsma with a text encoder of SHA-256"), "{error}");
+    fs::write(&clip, b"PK\x03\x04").unwrap();
+    let error = compare(&fixture, wish("new", usize::MAX)).unwrap_err().to_string();
+    assert!(error.contains("looptrans convert RN50.pt") && !exists(&fixture.path("new/store")), "{error}");
+}
+
+#[test]
+fn a_backbone_that_can_t_carry_wsma_is_refused_before_anything_is_computed() {
+    let fixture = Fixture::new();
+    splits(&fixture);
+    let arms = named(&one_epoch(), &["wsma_no_text", "looptrans"]);
+    let wish = Wish { out: "study", arms, seeds: &[1], splits: &["Seen"], until: usize::MAX };
+    let error = compare(&fixture, wish).unwrap_err().to_string();
+    assert!(error.contains("64 heads (or --rows without wsma_no_text), found 48"), "{error}");
+    assert!(!exists(&fixture.path("study/store/index.json")));
+}
+
+#[test]
+fn the_program_s_estimate_counts_wsma_and_says_what_it_lacks() {
+    let fixture = wide();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_looptrans"));
+    command.args([
+        "benchmark",
+        "set",
+        "--splits",
+        "Seen",
+        "--backbone",
+        "toy.safetensors",
+        "--out",
+        "study",
+        "--seeds",
+        "1",
+    ]);
+    command.args(["--epochs", "1", "--batch", "5", "--variants", "1", "--set", "threads=1", "--estimate", "--json"]);
+    let output = command.current_dir(fixture.folder.path()).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && error.contains("no --clip: WSMA has no text encoder"), "{error}");
+    let estimate: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(estimate["runs"], 8);
+    let row = &estimate["arms"]["wsma_no_text"];
+    assert!(row["step"].as_f64().unwrap() > 0.0 && row["all"].as_f64().unwrap() > 0.0, "{estimate}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ use tch::{Kind, Tensor};
 use super::support::{Fixture, LIMITS, SAMPLES, settings};
 
 /// The attention pool has 64 heads, so no toy is narrower.
-const BACKBONE: Architecture = Architecture { name: "toy64", dim: 64, depth: 2, heads: 2, patch: 8, grid: 7 };
+pub const BACKBONE: Architecture = Architecture { name: "toy64", dim: 64, depth: 2, heads: 2, patch: 8, grid: 7 };
 const TEXT: TextSizes = TextSizes { width: 64, shared: 32, layers: 2 };
 
 struct Wsma {
@@ -84,7 +84,7 @@ impl Wsma {
     }
 }
 
-fn text_encoder() -> BTreeMap<String, Tensor> {
+pub fn text_encoder() -> BTreeMap<String, Tensor> {
     let tensor = |key: &str, shape: &[u64]| {
         let shape: Vec<usize> = shape.iter().map(|&side| side as usize).collect();
         let sides: Vec<i64> = shape.iter().map(|&side| side as i64).collect();
@@ -94,7 +94,7 @@ fn text_encoder() -> BTreeMap<String, Tensor> {
     text_entries(&TEXT).into_iter().map(|entry| (entry.key.clone(), tensor(&entry.key, &entry.shape))).collect()
 }
 
-fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) {
+pub fn write(path: &Path, tensors: &BTreeMap<String, Tensor>) {
     Tensor::write_safetensors(&tensors.iter().collect::<Vec<_>>(), path).unwrap();
 }
 

@@ -103,6 +103,11 @@ impl<'a> Builder<'a> {
         Ok(Self { recipe, job, backbone, _parameters: parameters, header, volume })
     }
 
+    /// Channels of the backbone.
+    pub fn channels(&self) -> usize {
+        self.header.dim
+    }
+
     /// What the whole store takes.
     pub fn volume(&self) -> Volume {
         self.volume

@@ -67,7 +67,7 @@ pub(super) struct Header {
     format: u32,
     /// SHA-256 of the backbone's parameters, see [`fingerprint`].
     backbone: String,
-    dim: usize,
+    pub dim: usize,
     /// Stores from before there was a choice do not say.
     #[serde(default)]
     pub keys: Keys,

@@ -1,14 +1,21 @@
 //! What is compared: each arm is the settings of a run.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use crate::{
     affordance::AGD20K_SEEN,
+    contract,
     data::Dataset,
     train::{
         TrainError,
         loss_report::System,
+        run::io_error,
         settings::{Ablation, LocateSettings, Settings, TestedMaps},
+        wsma::{ClipFile, WsmaSettings},
     },
 };
 
@@ -51,6 +58,10 @@ const ROWS: [Row; 6] = [
 const LOCATE: &str = "locate";
 const LOCATE_TITLE: &str = "LOCATE";
 
+/// WSMA's name and title with a text encoder, and without: results of the one are none of the other.
+const WSMA: [&str; 2] = ["wsma", "WSMA"];
+const WSMA_NO_TEXT: [&str; 2] = ["wsma_no_text", "WSMA, no text encoder"];
+
 /// The rows of the paper's ablation, in its order. The baseline is LOCATE without its choice of parts, and L_corr.
 ///
 /// `base` says all else. Maps to test: P, but where L_pixel is off and the shared activation map is on: there G_ego is the
@@ -74,21 +85,39 @@ pub fn ablation(base: &Settings) -> Result<Vec<Arm>, TrainError> {
     Ok(ROWS.iter().map(arm).collect())
 }
 
-/// All systems that are trained on the same pictures for as long: the rows of [`ablation`], with LOCATE before the last,
-/// which is LoopTrans. LOCATE has the data, the epochs, the batch, the augmentation, the optimiser and the saliency of `base`,
-/// and its own losses as published.
+/// All systems that are trained on the same pictures for as long: the rows of [`ablation`], with WSMA and LOCATE before the
+/// last, which is LoopTrans. Both have the data, the epochs, the batch, the augmentation and the optimiser of `base`, LOCATE its
+/// saliency too, and their own losses as published. `clip`: a file with CLIP's text encoder for WSMA; without one that row
+/// is another, by name and title.
 ///
 /// # Errors
 /// As [`ablation`].
-pub fn systems(base: &Settings) -> Result<Vec<Arm>, TrainError> {
+pub fn systems(base: &Settings, clip: Option<&str>) -> Result<Vec<Arm>, TrainError> {
     let mut arms = ablation(base)?;
     // A backbone whose CLS attends to backgrounds would mislead one system and not the other.
     let saliency = base.looptrans.as_ref().map_or_else(Default::default, |own| own.options.saliency);
     let own = LocateSettings { saliency, ..LocateSettings::published() };
     let settings = Settings { system: System::Locate, looptrans: None, locate: Some(own), ..base.clone() };
     let locate = Arm { name: LOCATE.to_owned(), title: LOCATE_TITLE.to_owned(), settings };
-    arms.insert(arms.len() - 1, locate);
+    let [name, title] = if clip.is_some() { WSMA } else { WSMA_NO_TEXT }.map(str::to_owned);
+    let own = WsmaSettings { clip: clip.map(str::to_owned), ..WsmaSettings::published() };
+    let settings = Settings { system: System::Wsma, looptrans: None, wsma: Some(own), ..base.clone() };
+    let last = arms.len() - 1;
+    arms.splice(last..last, [Arm { name, title, settings }, locate]);
     Ok(arms)
+}
+
+/// SHA-256 of the text encoder's file of each arm that has one. Reads the files whole: one that can't be used is to be found
+/// out before hours of work.
+pub(super) fn text_encoders(arms: &[Arm]) -> Result<BTreeMap<String, String>, TrainError> {
+    let mut found = BTreeMap::new();
+    for Arm { name, settings, .. } in arms {
+        let Some(clip) = settings.wsma.as_ref().and_then(|own| own.clip.as_deref()).map(Path::new) else { continue };
+        ClipFile::read(clip)?;
+        let bytes = fs::read(clip).map_err(io_error("read", clip))?;
+        found.insert(name.clone(), contract::sha256_hex(&bytes));
+    }
+    Ok(found)
 }
 
 /// Those that are asked for, in their order; none asked for: all.
@@ -103,6 +132,16 @@ pub fn chosen(arms: Vec<Arm>, names: &[String]) -> Result<Vec<Arm>, TrainError> 
     }
     let wanted: BTreeSet<&String> = names.iter().collect();
     Ok(arms.into_iter().filter(|arm| wanted.is_empty() || wanted.contains(&arm.name)).collect())
+}
+
+/// The arms whose heat the sheets show: the first, the last, and every other network in between.
+pub(super) fn on_sheets(arms: &[Arm]) -> impl Iterator<Item = &Arm> {
+    let shown = |place: usize, arm: &Arm| {
+        place == 0
+            || place + 1 == arms.len()
+            || arms.first().is_none_or(|first| first.settings.system != arm.settings.system)
+    };
+    arms.iter().enumerate().filter(move |(place, arm)| shown(*place, arm)).map(|(_, arm)| arm)
 }
 
 /// KLD, SIM and NSS that were published for the arm, where the dataset is the one they are of: AGD20K, Seen split.

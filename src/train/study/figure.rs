@@ -17,7 +17,7 @@ const TITLE: f64 = 30.0;
 const NAMES: f64 = 22.0;
 const LEGEND_LINE: f64 = 18.0;
 /// Of the arms in their order; further ones begin again. The last arm's is its own.
-const COLOURS: [&str; 6] = ["#9aa5b1", "#7fb3d5", "#c39bd3", "#5dade2", "#a2c48e", "#e0a96d"];
+const COLOURS: [&str; 7] = ["#9aa5b1", "#7fb3d5", "#c39bd3", "#5dade2", "#a2c48e", "#d5c36f", "#e0a96d"];
 const LAST: &str = "#c0392b";
 
 /// One figure of a score.

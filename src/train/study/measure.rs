@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
 };
@@ -118,24 +119,25 @@ impl Study<'_> {
         }
         let (enough, mut ends) = (AtomicBool::new(false), vec![Instant::now()]);
         let job = Job { stop: &enough, ..self.job(&training.dataset) };
-        Plan::new(settings, self.backbone, &scratch)?.with_features(self.origin()).train(&job, &mut |event| {
+        Plan::new(settings, self.backbone, &scratch)?.with_features(self.origin(arm)).train(&job, &mut |event| {
             if let run::Event::Step { .. } = event {
                 ends.push(Instant::now());
                 enough.store(ends.len() > STEPS || self.stopped(), Ordering::Relaxed);
             }
         })?;
         let took: Vec<f64> = ends.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).collect();
-        let item = self.item_cost(training, &scratch)?;
+        let item = self.item_cost(arm, training, &scratch)?;
         remove()?;
         Ok(item.map(|item| ArmCost { step: median(&took[usize::from(took.len() > 1)..]), item, all: 0.0 }))
     }
 
-    fn item_cost(&self, training: &Training, run: &std::path::Path) -> Result<Option<f64>, TrainError> {
+    fn item_cost(&self, arm: &Arm, training: &Training, run: &Path) -> Result<Option<f64>, TrainError> {
         let mut network = Trained::open(run, self.host.device)?;
         let whole = &self.sets.sets[training.tested[0]].dataset;
         let test = whole.test.iter().take(ITEMS).cloned().collect();
         let dataset = Dataset { train: Vec::new(), test, left_out: Vec::new(), ..whole.clone() };
-        let tests = Tests { dataset: &dataset, store: &self.store, limits: self.host.limits };
+        let store = self.stores.of(arm);
+        let tests = Tests { dataset: &dataset, store: &store, limits: self.host.limits };
         let start = Instant::now();
         for &maps in network.maps() {
             if network.evaluate(maps, &tests, self.host.stop, &mut |_| {})?.is_none() {

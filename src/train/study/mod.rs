@@ -1,7 +1,7 @@
-//! Comparisons: arms (settings of runs) times seeds, trained on one feature store, tested on several sets, in one table.
+//! Comparisons: arms (settings of runs) times seeds, trained on the same kept features, tested on several sets, in one table.
 //!
 //! ```text
-//! Request -> Study::prepare: sets (which splits share training pictures) -> feature store -> folder
+//! Request -> Study::prepare: sets (which splits share training pictures) -> folder -> feature stores
 //!         -> Study::measure: some steps of each arm -> Estimate
 //!         -> Study::run: run::Plan for each (arm, seed, training pictures) -> run::Trained on each test set -> result.json
 //!         -> Study::report: table.json, table.md, figure.svg, pictures_SET.png
@@ -17,6 +17,7 @@ mod measure;
 mod saved;
 mod sets;
 mod sheet;
+mod stores;
 mod table;
 
 use std::{
@@ -36,11 +37,12 @@ use super::{
     ranks::Alone,
     run::{self, Device, FeatureOrigin, Job, LAST, Plan, Tests, Trained, io_error},
     settings::Settings,
-    store::{Builder, Kept, Progress, Recipe, Volume},
+    store::{Kept, Progress, Volume},
 };
 use crate::{contract, data::Dataset, export::bundle::write_file, perceive::decode::Limits};
 use saved::{Folder, Identity, RunResult, Shown, Tested};
 use sets::{Sets, Training};
+use stores::Stores;
 
 /// The table, for programs.
 pub const TABLE_JSON: &str = "table.json";
@@ -56,7 +58,7 @@ const SHOWN: usize = 4;
 pub struct Request<'a> {
     /// For people: the command that asks.
     pub command: &'a str,
-    /// At least one; all with the same augmentation, which the store has one of.
+    /// At least one; all with the same augmentation, which a store has one of.
     pub arms: Vec<Arm>,
     /// At least one.
     pub seeds: Vec<u64>,
@@ -66,9 +68,10 @@ pub struct Request<'a> {
     pub sets: Vec<Set>,
     /// A weights file, as `looptrans train` takes it.
     pub backbone: &'a Path,
-    /// The feature store's folder; None: within the comparison's.
+    /// The feature store's folder; None: within the comparison's. The one of WSMA, which reads other features, lies beside it,
+    /// with `-two-blocks` behind its name.
     pub store: Option<&'a Path>,
-    /// What the store keeps of each training picture.
+    /// What a store keeps of each training picture.
     pub kept: Kept,
     /// The comparison's folder.
     pub out: &'a Path,
@@ -97,9 +100,9 @@ pub enum Event<'a> {
         /// of so many.
         of: usize,
     },
-    /// The feature store is to be filled, and takes this.
+    /// A feature store is to be filled, and takes this.
     StoreSize(Volume),
-    /// The feature store grows.
+    /// A feature store grows.
     Store(Progress),
     /// An arm was measured.
     Measured {
@@ -145,7 +148,7 @@ pub struct Study<'a> {
     seeds: Vec<u64>,
     sets: Sets,
     backbone: &'a Path,
-    store: PathBuf,
+    stores: Stores,
     keep_weights: bool,
     folder: Folder,
     host: Host<'a>,
@@ -160,34 +163,30 @@ struct Cell<'s> {
 }
 
 impl<'a> Study<'a> {
-    /// Reads every picture, takes the folder, and fills the feature store; None if it was stopped on the way.
+    /// Reads every picture, takes the folder, and fills the feature stores; None if it was stopped on the way.
     ///
     /// # Errors
-    /// The folder holds something else, or a comparison with other settings; pictures or the backbone can't be used.
+    /// The folder holds something else, or a comparison with other settings; pictures, the backbone or a text encoder can't be
+    /// used.
     pub fn prepare(
         request: Request<'a>,
         host: Host<'a>,
         watch: &mut dyn FnMut(Event<'_>),
     ) -> Result<Option<Self>, TrainError> {
-        let Settings { augmentation, system, .. } = *check(&request)?;
+        check(&request)?;
         let Request { command, arms, seeds, root, sets, backbone, store, kept, out, keep_weights } = request;
         let Some(sets) = Sets::new(root, sets, host.stop, watch)? else { return Ok(None) };
         let of_backbone = contract::sha256_hex(&fs::read(backbone).map_err(io_error("read", backbone))?);
         let names = sets.sets.iter().map(|set| set.name.clone()).zip(sets.fingerprints.clone());
-        let mut identity = Identity::new(command, of_backbone, kept, names.collect());
-        arms.iter().for_each(|arm| identity.add(&arm.name, &arm.settings));
+        let identity = Identity::new(command, of_backbone, kept, names.collect()).with(&arms)?;
         let folder = Folder::open(out, identity)?;
-        let store = store.map_or_else(|| out.join("store"), Path::to_owned);
-        let Kept { variants, precision } = kept;
-        let recipe = Recipe { backbone, augmentation, variants, precision, keys: system.keys(), out: &store };
+        let stores = Stores::at(store.map_or_else(|| out.join("store"), Path::to_owned));
         let Host { device, limits, stop } = host;
         let job = Job { dataset: &sets.all, device, limits, stop, ranks: &Alone };
-        let builder = Builder::new(recipe, job)?;
-        watch(Event::StoreSize(builder.volume()));
-        if !builder.run(&mut |progress| watch(Event::Store(progress)))? {
+        if !stores.fill(&arms, (backbone, kept), job, watch)? {
             return Ok(None);
         }
-        Ok(Some(Self { command, arms, seeds, sets, backbone, store, keep_weights, folder, host }))
+        Ok(Some(Self { command, arms, seeds, sets, backbone, stores, keep_weights, folder, host }))
     }
 
     /// All runs, those of one seed together, so that what is stopped early can be compared most.
@@ -213,9 +212,9 @@ impl<'a> Study<'a> {
         self.host.stop.load(Ordering::Relaxed)
     }
 
-    fn origin(&self) -> FeatureOrigin {
+    fn origin(&self, arm: &Arm) -> FeatureOrigin {
         // Every picture was read when the store was filled.
-        FeatureOrigin::Store { folder: self.store.clone(), verify: false }
+        FeatureOrigin::Store { folder: self.stores.of(arm), verify: false }
     }
 
     /// Trains and tests what is not done yet. True: all is done; false: stopped, and the same request goes on.
@@ -262,7 +261,7 @@ impl<'a> Study<'a> {
             Plan::new(settings, self.backbone, &cell.folder)?
         };
         let step_seconds = estimate.step_seconds(&cell.arm.name);
-        let plan = plan.with_features(self.origin());
+        let plan = plan.with_features(self.origin(cell.arm));
         let outcome = plan.train(&self.job(&cell.training.dataset), &mut |event| {
             if let run::Event::Step { at: (epoch, step), of: (_, steps), .. } = event {
                 work(((epoch - 1) * steps + step) as f64 * step_seconds);
@@ -288,7 +287,8 @@ impl<'a> Study<'a> {
     }
 
     fn test_on(&self, network: &mut Trained, set: &Set, arm: &Arm) -> Result<Option<Tested>, TrainError> {
-        let tests = Tests { dataset: &set.dataset, store: &self.store, limits: self.host.limits };
+        let store = self.stores.of(arm);
+        let tests = Tests { dataset: &set.dataset, store: &store, limits: self.host.limits };
         let (mut means, mut skipped) = (Vec::new(), Vec::new());
         for &maps in network.maps() {
             let Some(evaluation) = network.evaluate(maps, &tests, self.host.stop, &mut |_| {})? else {
@@ -329,9 +329,7 @@ impl<'a> Study<'a> {
         saved::write(&out.join(TABLE_JSON), &table)?;
         write_file(&out.join(TABLE_MARKDOWN), table.markdown().as_bytes())?;
         write_file(&out.join(FIGURE), figure::svg(&table).as_bytes())?;
-        let (Some(first), Some(last), Some(&seed)) = (self.arms.first(), self.arms.last(), self.seeds.first()) else {
-            return Ok(table);
-        };
+        let Some(&seed) = self.seeds.first() else { return Ok(table) };
         for set in &self.sets.sets {
             let of = |arm: &'_ Arm| {
                 let result = results.iter().find(|(name, of, result)| {
@@ -339,7 +337,7 @@ impl<'a> Study<'a> {
                 });
                 result.map(|(.., result)| (arm.title.clone(), result.tests[&set.name].shown.clone()))
             };
-            let columns: Vec<_> = [of(first), of(last)].into_iter().flatten().collect();
+            let columns: Vec<_> = arms::on_sheets(&self.arms).filter_map(of).collect();
             let png = sheet::png(&set.dataset, &columns, &self.host.limits)?;
             write_file(&out.join(format!("pictures_{}.png", set.name)), &png)?;
         }
@@ -347,8 +345,8 @@ impl<'a> Study<'a> {
     }
 }
 
-/// The settings that all arms share what matters of.
-fn check<'r>(request: &'r Request<'_>) -> Result<&'r Settings, TrainError> {
+/// Can these be compared?
+fn check(request: &Request<'_>) -> Result<(), TrainError> {
     let refuse =
         |what, expected: &str, found: String| Err(TrainError::Values { what, expected: expected.to_owned(), found });
     let Some(first) = request.arms.first() else { return refuse("rows", "at least one", "none".to_owned()) };
@@ -362,7 +360,7 @@ fn check<'r>(request: &'r Request<'_>) -> Result<&'r Settings, TrainError> {
     }
     let other = request.arms.iter().find(|arm| arm.settings.augmentation != first.settings.augmentation);
     match other {
-        None => Ok(&first.settings),
+        None => Ok(()),
         Some(arm) => refuse("augmentation", "the same of all rows", format!("another of {}", arm.name)),
     }
 }

@@ -15,6 +15,7 @@ use std::{
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::{Arm, arms};
 use crate::{
     export::bundle::write_file,
     metrics::Mean,
@@ -46,17 +47,24 @@ pub(super) struct Identity {
     sets: Vec<(String, String)>,
     /// Settings by arm, their seed 0.
     arms: BTreeMap<String, Settings>,
+    /// SHA-256 of the text encoder's file by arm, of those that have one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    text_encoders: BTreeMap<String, String>,
 }
 
 impl Identity {
     pub fn new(command: &str, backbone: String, kept: Kept, sets: Vec<(String, String)>) -> Self {
         let Kept { variants, precision } = kept;
-        let (command, arms) = (command.to_owned(), BTreeMap::new());
-        Self { format: FORMAT, command, backbone, variants, precision, sets, arms }
+        let (command, arms, text_encoders) = (command.to_owned(), BTreeMap::new(), BTreeMap::new());
+        Self { format: FORMAT, command, backbone, variants, precision, sets, arms, text_encoders }
     }
 
-    pub fn add(&mut self, arm: &str, settings: &Settings) {
-        self.arms.insert(arm.to_owned(), Settings { seed: 0, ..settings.clone() });
+    /// With these arms.
+    pub fn with(mut self, arms: &[Arm]) -> Result<Self, TrainError> {
+        let settings = arms.iter().map(|arm| (arm.name.clone(), Settings { seed: 0, ..arm.settings.clone() }));
+        self.arms = settings.collect();
+        self.text_encoders = arms::text_encoders(arms)?;
+        Ok(self)
     }
 
     /// The same study with the arms of both; refuses what would mix results of different settings.
@@ -88,6 +96,12 @@ impl Identity {
             };
             if let Some((key, now, before)) = difference(now, &before) {
                 return Err(refuse(&format!("{name} with {key}"), now, before));
+            }
+        }
+        for (name, before) in before.text_encoders {
+            let now = self.text_encoders.entry(name.clone()).or_insert_with(|| before.clone());
+            if *now != before {
+                return Err(refuse(&format!("{name} with a text encoder of SHA-256"), now.clone(), before));
             }
         }
         Ok(self)

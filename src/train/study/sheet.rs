@@ -1,4 +1,4 @@
-//! A contact sheet of a test set: rows of test pictures, what two arms make of them, and the ground truth.
+//! A contact sheet of a test set: rows of test pictures, what some arms make of them, and the ground truth.
 
 use std::io::Cursor;
 

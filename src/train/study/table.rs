@@ -7,7 +7,10 @@ use serde::Serialize;
 use super::{Floors, Study, arms, saved::RunResult, sets::Set};
 use crate::{
     metrics::Mean,
-    train::{TrainError, settings::TestedMaps},
+    train::{
+        TrainError,
+        settings::{NO_TEXT_ENCODER, TestedMaps},
+    },
 };
 
 /// Mean and deviation of one figure over the seeds.
@@ -39,6 +42,9 @@ pub struct Table {
     pub seeds: Vec<u64>,
     /// Times through all exocentric pictures; the network after the last is tested.
     pub epochs: u64,
+    /// What of an arm is not the published method.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// By test set.
     pub sets: Vec<SetTable>,
 }
@@ -65,7 +71,8 @@ pub struct Row {
     pub arm: String,
     /// The same for people.
     pub title: String,
-    /// Which maps were tested: P (pixel) or G_ego (scam).
+    /// Which maps were tested: P (pixel) or G_ego (scam). LOCATE and WSMA have only the one that their papers test, which goes by
+    /// pixel.
     pub maps: TestedMaps,
     /// Are these the ones that the arm is judged by?
     pub reported: bool,
@@ -87,7 +94,9 @@ impl Table {
         let sets = (0..study.sets.sets.len()).map(|index| SetTable::of(study, index, results));
         let epochs = study.arms.first().map_or(0, |arm| arm.settings.epochs);
         let (command, seeds) = (study.command.to_owned(), study.seeds.clone());
-        Ok(Self { command, seeds, epochs, sets: sets.collect::<Result<_, _>>()? })
+        let bare = study.arms.iter().filter(|arm| arm.settings.has_no_text_encoder());
+        let notes = bare.map(|arm| format!("{} ({}): WSMA {NO_TEXT_ENCODER}.", arm.title, arm.name)).collect();
+        Ok(Self { command, seeds, epochs, notes, sets: sets.collect::<Result<_, _>>()? })
     }
 
     /// For people.
@@ -104,6 +113,7 @@ impl Table {
                 seeds.join(", ")
             ),
         );
+        self.notes.iter().for_each(|note| push(&mut text, format_args!("\n{note}\n")));
         self.sets.iter().for_each(|set| set.markdown(&mut text));
         text
     }

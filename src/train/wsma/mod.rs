@@ -124,6 +124,18 @@ impl Heat {
     }
 }
 
+/// Can the attention pool work on a backbone of so many channels?
+///
+/// # Errors
+/// Its heads do not divide them.
+pub fn check_channels(channels: usize) -> Result<(), TrainError> {
+    if (channels as i64) % pool::HEADS == 0 {
+        return Ok(());
+    }
+    let expected = format!("a multiple of the attention pool's {} heads", pool::HEADS);
+    Err(TrainError::Values { what: "channels", expected, found: channels.to_string() })
+}
+
 impl Wsma {
     /// Shape of the factorisation's bases.
     pub const BASES: [i64; 3] = transfer::SHAPE;
@@ -138,11 +150,8 @@ impl Wsma {
         text: &TextSource<'_>,
         patch_norm: PatchNorm,
     ) -> Result<Self, TrainError> {
+        check_channels(sizes.dim)?;
         let dim = sizes.dim as i64;
-        if dim % pool::HEADS != 0 {
-            let expected = format!("a multiple of the attention pool's {} heads", pool::HEADS);
-            return Err(TrainError::Values { what: "channels", expected, found: dim.to_string() });
-        }
         let text = Text::new(path, text)?;
         let (actions, shared) = text.sizes();
         let adapter = path / "aff_proj";
