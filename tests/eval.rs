@@ -31,10 +31,15 @@ impl Folder {
         folder
     }
 
-    fn item(&self, (affordance, object, name): (&str, &str, &str), truth: impl Fn(u32) -> u8) {
+    fn item(&self, named: (&str, &str, &str), truth: impl Fn(u32) -> u8) {
+        self.item_of(24, named, truth);
+    }
+
+    /// A picture that is red up to this column, and blue from there on.
+    fn item_of(&self, red: u32, (affordance, object, name): (&str, &str, &str), truth: impl Fn(u32) -> u8) {
         let at = |part: &str| self.0.path().join(format!("set/testset/{part}/{affordance}/{object}"));
         [at("egocentric"), at("GT")].iter().for_each(|folder| fs::create_dir_all(folder).unwrap());
-        let half = |x| Rgb(if x < 24 { [200, 0, 0] } else { [0, 0, 200] });
+        let half = |x| Rgb(if x < red { [200, 0, 0] } else { [0, 0, 200] });
         RgbImage::from_fn(48, 32, |x, _| half(x)).save(at("egocentric").join(name).with_extension("png")).unwrap();
         GrayImage::from_fn(48, 32, |x, _| Luma([truth(x)])).save(at("GT").join(name).with_extension("png")).unwrap();
     }
@@ -92,6 +97,36 @@ fn scores_are_those_of_the_protocol_and_means_are_over_pictures() {
     close(&report["overall"]["kld"], (2.0 * good.kld + bad.kld) / 3.0);
     close(&report["overall"]["nss"], (2.0 * good.nss.unwrap() + bad.nss.unwrap()) / 3.0);
     assert!(good.kld < 0.5 && bad.kld > 2.0, "{} {}", good.kld, bad.kld);
+}
+
+#[test]
+fn presence_of_a_bundle_is_judged_by_what_objects_are_filed_under() {
+    let folder = Folder::new();
+    // Presence by hand, the share of columns: red 5/6 and blue 1/6 of the ball, 1/2 each of the cube.
+    folder.item_of(40, ("red", "ball", "a"), left);
+    folder.item_of(24, ("blue", "cube", "a"), left);
+    folder.item_of(24, ("blue", "cube", "broken"), left);
+    fs::write(folder.0.path().join("set/testset/egocentric/blue/cube/broken.png"), b"no picture").unwrap();
+    let presence = &folder.report(&["colours", "set"], 1)["presence"];
+    // Right pairs: 5/6 and 1/2; wrong ones: 1/6 and 1/2. Three pairs of four in order, one a tie.
+    for (name, expected) in [
+        ("pictures", 2.0),
+        ("positives", 2.0),
+        ("negatives", 2.0),
+        ("auroc", 0.875),
+        ("ece", (1.0 / 6.0 + 1.0 / 6.0) / 4.0),
+    ] {
+        let found = presence[name].as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-5, "{name}: {found}, expected {expected}");
+    }
+    let text = String::from_utf8(folder.eval(&["colours", "set"]).stdout).unwrap();
+    assert!(text.contains("AUROC 0.875, expected calibration error 0.083 (2 pictures, 2 pairs"), "{text}");
+
+    fs::remove_dir_all(folder.0.path().join("set/testset/egocentric/blue")).unwrap();
+    fs::remove_dir_all(folder.0.path().join("set/testset/GT/blue")).unwrap();
+    assert!(folder.report(&["colours", "set"], 0)["presence"].is_null());
+    let text = String::from_utf8(folder.eval(&["colours", "set"]).stdout).unwrap();
+    assert!(text.contains("presence") && text.contains("not measured: that takes pictures of several kinds"), "{text}");
 }
 
 #[test]

@@ -12,12 +12,16 @@ use super::data::{DatasetArguments, LIMITS};
 use crate::{
     config::ProviderChoice,
     contract::{Bundle, PresenceSource, Size},
-    data::evaluation::{ClassMapper, Evaluation, Evaluator, Scored},
+    data::{
+        Dataset,
+        evaluation::{ClassMapper, Evaluation, Evaluator, Scored},
+    },
     export::{
         bundle::{self, Settings, write_file},
         weights::{Weights, is_wsma},
     },
     metrics::{self, Mean, PointingMean},
+    parity::presence::{Labelled, Trust, trust},
     perceive::{
         FrameError,
         infer::{InferSettings, Model},
@@ -33,6 +37,11 @@ const MAP_SIDE: usize = 224;
 /// Every test picture is stretched to the network's size by the node's own code; the class map of its folder's affordance
 /// is compared with the ground truth at 224x224. Means are over pictures. The hottest spot counts as on the part where the
 /// truth has half of its highest value, or at most 5 % of the picture beside that.
+///
+/// Of a bundle it also says how far presence can be trusted: how often an action that a picture's object affords has a higher
+/// presence than one that it does not (AUROC), and how far presence is from a probability (expected calibration error). What
+/// an object affords is what it is filed under anywhere in the dataset. Pictures that presence was calibrated on
+/// (`looptrans export --calibrate`) flatter it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   looptrans eval models/agd20k AGD20K --split Seen
@@ -68,6 +77,8 @@ struct Report<'a> {
     model: &'a Path,
     model_id: String,
     dataset: &'a Path,
+    /// None: of a weights file; or the pictures do not allow it.
+    presence: Option<Trust>,
     #[serde(flatten)]
     evaluation: &'a Evaluation,
 }
@@ -83,6 +94,8 @@ struct Opened {
     mapper: Box<dyn ClassMapper>,
     input: Size,
     model_id: String,
+    /// Of a bundle, where the pictures allow it.
+    presence: Option<Trust>,
 }
 
 impl ClassMapper for Mapper {
@@ -105,19 +118,19 @@ impl Eval {
         if let Some(folder) = self.save_maps.as_ref().filter(|folder| folder.exists() && !self.force) {
             bail!("{} exists; give --force to replace heatmaps in it", folder.display());
         }
-        let Opened { mut mapper, input, model_id } =
-            if self.model.is_file() && is_wsma(&self.model)? { self.wsma()? } else { self.exportable()? };
+        let Opened { mut mapper, input, model_id, presence } =
+            if self.model.is_file() && is_wsma(&self.model)? { self.wsma()? } else { self.exportable(&dataset)? };
         let preprocessor = Preprocessor::new(input);
         let mut evaluator = Evaluator { dataset: &dataset, preprocessor, limits: LIMITS };
-        let style = ProgressStyle::with_template("scoring {bar:30} {pos}/{len} ({eta} left)")?;
-        let bar = ProgressBar::new(dataset.test.len() as u64).with_style(style);
+        let bar = bar("scoring", dataset.test.len())?;
         let evaluation = evaluator.run(
             &mut *mapper,
             |scored| self.save(scored, &dataset.affordances[scored.item.label]),
             || bar.inc(1),
         )?;
         bar.finish_and_clear();
-        let report = Report { model: &self.model, model_id, dataset: &dataset.folder, evaluation: &evaluation };
+        let report =
+            Report { model: &self.model, model_id, dataset: &dataset.folder, presence, evaluation: &evaluation };
         super::print_report(self.json, &report, &rows(&report))?;
         match evaluation.skipped.len() {
             0 => Ok(()),
@@ -126,12 +139,15 @@ impl Eval {
     }
 
     /// What ONNX Runtime computes.
-    fn exportable(&self) -> anyhow::Result<Opened> {
+    fn exportable(&self, dataset: &Dataset) -> anyhow::Result<Opened> {
         let bundle = self.bundle()?;
         let contract = bundle.contract.clone();
         let grid = (contract.heatmap.height as usize, contract.heatmap.width as usize);
-        let mapper = Box::new(Mapper { model: Model::load(&bundle, &self.infer_settings()?)?, grid });
-        Ok(Opened { mapper, input: contract.input, model_id: contract.model_id() })
+        let mut model = Model::load(&bundle, &self.infer_settings()?)?;
+        // That of a weights file is what its export would choose.
+        let presence = if self.model.is_dir() { presence(&mut model, dataset)? } else { None };
+        let mapper = Box::new(Mapper { model, grid });
+        Ok(Opened { mapper, input: contract.input, model_id: contract.model_id(), presence })
     }
 
     /// What libtorch computes.
@@ -140,7 +156,7 @@ impl Eval {
         let scorer = crate::train::wsma::Scorer::load(&self.model)?;
         let sha256 = crate::contract::sha256_hex(&std::fs::read(&self.model)?);
         let input = scorer.input();
-        Ok(Opened { mapper: Box::new(scorer), input, model_id: format!("wsma:{}", &sha256[..12]) })
+        Ok(Opened { mapper: Box::new(scorer), input, model_id: format!("wsma:{}", &sha256[..12]), presence: None })
     }
 
     #[cfg(not(feature = "train"))]
@@ -183,6 +199,20 @@ impl Eval {
     }
 }
 
+/// How far the model's presence can be trusted on the test pictures.
+fn presence(model: &mut Model, dataset: &Dataset) -> anyhow::Result<Option<Trust>> {
+    let labelled = Labelled::of(dataset);
+    let bar = bar("judging presence", labelled.len())?;
+    let trust = trust(model, &labelled, &LIMITS, &mut || bar.inc(1))?;
+    bar.finish_and_clear();
+    Ok(trust)
+}
+
+fn bar(what: &str, of: usize) -> anyhow::Result<ProgressBar> {
+    let style = ProgressStyle::with_template(&format!("{what} {{bar:30}} {{pos}}/{{len}} ({{eta}} left)"))?;
+    Ok(ProgressBar::new(of as u64).with_style(style))
+}
+
 /// The class map as the protocol sees it: upsampled, its own range stretched to 0 to 255.
 fn heat(class_map: &Array2<f32>) -> anyhow::Result<Vec<u8>> {
     let map = metrics::resize(class_map.view(), (MAP_SIDE, MAP_SIDE))?;
@@ -212,6 +242,13 @@ fn rows(report: &Report<'_>) -> Vec<(&'static str, String)> {
         let share = |part: f64| format!("{:.1} %", 100.0 * part);
         ("hottest spot", format!("on the part in {} of {items} pictures (chance: {})", share(hits), share(chance)))
     }));
+    if let Some(Trust { pictures, positives, negatives, auroc, ece }) = report.presence {
+        let of = format!("{pictures} pictures, {positives} pairs with an action that is there, {negatives} without");
+        rows.push(("presence", format!("AUROC {auroc:.3}, expected calibration error {ece:.3} ({of})")));
+    } else if report.model.is_dir() {
+        let why = "not measured: that takes pictures of several kinds of objects that afford different actions";
+        rows.push(("presence", why.to_owned()));
+    }
     rows.push(("overall", overall.as_ref().map_or_else(|| "no picture could be scored".to_owned(), line)));
     rows
 }

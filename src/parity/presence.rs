@@ -1,5 +1,6 @@
 //! How far presence can be trusted: on labelled pictures, does it tell those that afford an action from those that do not
-//! (AUROC), and is it a probability (expected calibration error)? And the calibration that makes it one.
+//! (AUROC), and is it a probability (expected calibration error)? Of a bundle as it is ([`trust`]), and with the calibration
+//! that makes it one ([`calibrate`]).
 //!
 //! A picture in the folder of an object affords the actions that the object is filed under anywhere in the dataset; the
 //! other actions are negatives. Every second picture of each object is fitted on, the others are measured on.
@@ -8,6 +9,8 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
+
+use serde::Serialize;
 
 use super::ParityError;
 use crate::{
@@ -38,6 +41,21 @@ pub struct Labelled {
     actions: BTreeSet<String>,
     /// For messages.
     folder: PathBuf,
+}
+
+/// How far a bundle's presence can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Trust {
+    /// Pictures that it was measured on.
+    pub pictures: usize,
+    /// Pairs of such a picture and an action that its object affords.
+    pub positives: usize,
+    /// Pairs of such a picture and an action that its kind of object is never filed under.
+    pub negatives: usize,
+    /// How often a positive pair has a higher presence than a negative one; 0.5 is chance.
+    pub auroc: f64,
+    /// Expected calibration error (15 bins) of presence as it is.
+    pub ece: f64,
 }
 
 /// What is measured, and with what.
@@ -83,6 +101,49 @@ impl Labelled {
     pub fn is_empty(&self) -> bool {
         self.pictures.is_empty()
     }
+
+    /// One picture's presence, in the order of `actions`, beside what it affords: of the actions that the dataset can judge.
+    /// `folded`: the calibration that the graph has.
+    fn pairs<'a>(
+        &'a self,
+        actions: &'a [String],
+        presence: &'a [f32],
+        affords: &'a BTreeSet<String>,
+        folded: Calibration,
+    ) -> impl Iterator<Item = Judged> + 'a {
+        let known = actions.iter().zip(presence).filter(|(action, _)| self.actions.contains(*action));
+        known.map(move |(action, presence)| Judged {
+            logit: logit(*presence, folded),
+            positive: affords.contains(action),
+        })
+    }
+}
+
+/// Measures presence as the model gives it, calibrated or not. Pictures that can't be read are left out. None: there are no
+/// pairs of both kinds, as where all objects afford the same. `progress` is called after each picture.
+///
+/// # Errors
+/// The model fails.
+pub fn trust(
+    model: &mut Model,
+    labelled: &Labelled,
+    limits: &Limits,
+    progress: &mut dyn FnMut(),
+) -> Result<Option<Trust>, ParityError> {
+    let actions = model.contract().actions.clone();
+    let mut preprocessor = Preprocessor::new(model.contract().input);
+    let (mut pictures, mut all) = (0, Vec::new());
+    for (path, affords) in &labelled.pictures {
+        if let Ok(pixels) = picture::load_for(path, limits, &mut preprocessor) {
+            let presence = model.run(&pixels)?.presence;
+            all.extend(labelled.pairs(&actions, presence, affords, Calibration::NONE));
+            pictures += 1;
+        }
+        progress();
+    }
+    let positives = all.iter().filter(|one| one.positive).count();
+    let figures = auroc(&all).zip(ece(&all, Calibration::NONE));
+    Ok(figures.map(|(auroc, ece)| Trust { pictures, positives, negatives: all.len() - positives, auroc, ece }))
 }
 
 /// Measures `sources`, fits each one's calibration, and chooses the one with the higher AUROC on the pictures that were
@@ -147,19 +208,15 @@ fn judge(
     for (index, (path, affords)) in labelled.pictures.iter().enumerate() {
         let pixels = picture::load_for(path, &limits, &mut preprocessor)?;
         let answer = model.run(&pixels)?;
-        let known = bundle.contract.actions.iter().zip(answer.presence);
-        let known = known.filter(|(action, _)| labelled.actions.contains(*action));
-        halves[index % 2].extend(
-            known.map(|(action, presence)| Judged { logit: logit(*presence), positive: affords.contains(action) }),
-        );
+        halves[index % 2].extend(labelled.pairs(&bundle.contract.actions, answer.presence, affords, MEASURING));
         progress();
     }
     Ok(halves)
 }
 
-/// The log odds that a presence of the graph for measuring stands for; finite.
-fn logit(presence: f32) -> f64 {
+/// The log odds that a presence stands for, before the calibration that the graph has; finite.
+fn logit(presence: f32, folded: Calibration) -> f64 {
     const LEAST: f64 = 1e-7;
     let presence = f64::from(presence).clamp(LEAST, 1.0 - LEAST);
-    MEASURING.temperature * (presence / (1.0 - presence)).ln()
+    folded.temperature * ((presence / (1.0 - presence)).ln() - folded.bias)
 }
