@@ -30,5 +30,6 @@ pub mod robot;
 #[cfg(feature = "ros")]
 pub mod ros;
 pub mod synth;
+pub mod telemetry;
 #[cfg(feature = "train")]
 pub mod train;

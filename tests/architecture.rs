@@ -14,7 +14,7 @@ const MAX_LINES: usize = 450;
 
 /// The layers of `src/`, lowest first. A module may use its own layer and lower ones.
 const LAYERS: [&[&str]; 7] = [
-    &["error", "memory", "affordance", "contract", "config", "onnx"],
+    &["error", "memory", "telemetry", "affordance", "contract", "config", "onnx"],
     &["perceive", "export", "metrics"],
     &["message", "convert", "data", "synth"],
     &["train", "parity"],

@@ -11,7 +11,10 @@ use std::{
 };
 
 use image::RgbImage;
-use looptrans_ros::contract::{Bundle, CONTRACT_FILE, MODEL_FILE};
+use looptrans_ros::{
+    contract::{Bundle, CONTRACT_FILE, MODEL_FILE},
+    telemetry,
+};
 use ndarray::Array3;
 use serde_json::Value;
 
@@ -69,6 +72,22 @@ fn files(out: &Path) -> Vec<String> {
     let mut names: Vec<String> = names.collect();
     names.sort_unstable();
     names
+}
+
+/// ONNX Runtime's official builds would; set aside what keeps it from that elsewhere.
+#[test]
+fn onnx_runtime_keeps_no_database_of_what_it_ran() {
+    let (folder, home) = (folder(), tempfile::tempdir().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_looptrans"));
+    for name in ["CI", "ORT_RUNNING_UNIT_TESTS", telemetry::VARIABLE, "XDG_CACHE_HOME"] {
+        command.env_remove(name);
+    }
+    command.current_dir(&folder).env("HOME", home.path());
+    command.args(["predict", "--model", "colours", "--provider", "cpu", "--out", "out", "red.png"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let left: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use looptrans_ros::{
     config::{ParameterSet, RosArgs, config_text},
     memory,
     ros::{self, NODE_NAME, NodeError, log_file},
+    telemetry,
 };
 
 /// Exit status when the model hangs: EX_SOFTWARE of sysexits.h. The node is sound: start it anew.
@@ -31,6 +32,7 @@ struct Cli {
 
 fn main() {
     memory::settle();
+    telemetry::refuse();
     let code = match start() {
         Ok(()) => 0,
         Err(error) => {

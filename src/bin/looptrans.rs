@@ -3,10 +3,14 @@
 use std::{io, process::ExitCode};
 
 use clap::Parser;
-use looptrans_ros::cli::{self, Cli};
+use looptrans_ros::{
+    cli::{self, Cli},
+    telemetry,
+};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    telemetry::refuse();
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
