@@ -45,8 +45,6 @@ case ${ORT_DYLIB_PATH:-$looptrans_deps/} in
   "$looptrans_deps"/*) ORT_DYLIB_PATH=$(echo "$looptrans_onnx_runtime"/onnxruntime/capi/libonnxruntime.so.*) ;;
 esac
 export ORT_DYLIB_PATH
-# For its other users, in Python and in tests: our programs refuse by themselves.
-export ORT_DISABLE_TELEMETRY=1
 case ${LIBCLANG_PATH:-$looptrans_deps/} in
   "$looptrans_deps"/*)
     LIBCLANG_PATH=$(looptrans_package clang)/native

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034 # used by the files that source this
-# Where set-up puts things; sourced by setup.sh and env.sh. Needs $looptrans_root, the repository.
+# Where set-up puts things, and what all work in the repository shares. Needs $looptrans_root, the repository.
 
 looptrans_deps=${LOOPTRANS_DEPS_DIR:-$looptrans_root/.deps}
 
@@ -34,3 +34,6 @@ fi
 looptrans_outside() { # of a path list, what lies outside our folder; each entry after a colon
   printf '%s' "$1" | awk -v RS=: -v ours="$looptrans_deps/" 'NF && index($0, ours) != 1 { printf ":%s", $0 }'
 }
+
+# To ONNX Runtime's users in Python and in tests: our programs refuse by themselves (src/telemetry.rs).
+export ORT_DISABLE_TELEMETRY=1

@@ -1,8 +1,8 @@
-//! No word to ONNX Runtime's makers: from 1.29 on its official Linux builds keep a database in the user's cache folder and
-//! send what they ran to a collector, unless this variable is set when the library's environment is made. `with_telemetry(false)`
-//! comes too late: the database is open by then.
+//! No word to ONNX Runtime's makers: from 1.29 on its official Linux builds keep a database in the user's cache folder, of what
+//! they ran, for a collector on the network (ONNX Runtime #27379), unless this variable is set when the library's environment
+//! is made. `with_telemetry(false)` comes too late: the database is open by then.
 
-/// Read by ONNX Runtime; any value but an empty one refuses.
+/// Read by ONNX Runtime; `1` refuses.
 pub const VARIABLE: &str = "ORT_DISABLE_TELEMETRY";
 
 /// Refuses for this process and what it starts. At the start of the process, before there are threads.

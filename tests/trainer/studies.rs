@@ -157,7 +157,7 @@ fn the_table_has_every_row_and_says_which_maps_it_judges_by() {
     for title in [
         "baseline (one-way)",
         "+ shared CAM + pixel",
-        "| WSMA, no text encoder |",
+        "| WSMA without text |",
         "not the published method",
         "LOCATE",
         "LoopTrans (all)",

@@ -60,7 +60,7 @@ const LOCATE_TITLE: &str = "LOCATE";
 
 /// WSMA's name and title with a text encoder, and without: results of the one are none of the other.
 const WSMA: [&str; 2] = ["wsma", "WSMA"];
-const WSMA_NO_TEXT: [&str; 2] = ["wsma_no_text", "WSMA, no text encoder"];
+const WSMA_NO_TEXT: [&str; 2] = ["wsma_no_text", "WSMA without text"];
 
 /// The rows of the paper's ablation, in its order. The baseline is LOCATE without its choice of parts, and L_corr.
 ///
