@@ -21,13 +21,23 @@ pub fn settle() {
     }
 }
 
-/// Gives the system back what was freed. Loading a model frees more than the model keeps, in pieces between blocks that
-/// stay, and glibc would hold on to these pieces for as long as the process lives.
+/// Gives the system back what was freed; glibc would hold on to pieces between blocks that stay for as long as the process
+/// lives. Takes some milliseconds.
 pub(crate) fn give_back() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "a function of the C library that takes numbers only")]
     // SAFETY: malloc_trim(3) may be called at any time from any thread, and touches no memory that is in use.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// The last field of what holds much memory: gives back what the fields before it held, once they are freed.
+#[derive(Debug)]
+pub(crate) struct GiveBack;
+
+impl Drop for GiveBack {
+    fn drop(&mut self) {
+        give_back();
     }
 }

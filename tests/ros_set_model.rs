@@ -245,6 +245,22 @@ fn while_frames_stream_no_frame_mixes_two_models_and_labels_come_first() {
 }
 
 #[test]
+fn a_model_that_was_let_go_gives_its_memory_back() {
+    let bundle = models::heavy();
+    let heavy = written(&bundle.onnx, &serde_yaml::to_string(&bundle.contract).unwrap());
+    let mut rig = Rig::start(json!({}));
+    let resident_mib = |folder: &Path| {
+        accepted(&set_model(&mut rig.peer, folder));
+        rig.fresh_status();
+        resources(rig.node.id()).resident_kib >> 10
+    };
+    let [light, with_heavy, light_again] =
+        [&ros_support::model(), heavy.path(), &ros_support::model()].map(resident_mib);
+    assert!(with_heavy >= light + 40, "{light} {with_heavy} MiB");
+    assert!(light_again <= light + 8, "{light} {with_heavy} {light_again} MiB");
+}
+
+#[test]
 fn many_swaps_leave_no_threads_files_or_memory_behind() {
     let mut rig = Rig::start(json!({}));
     let printer = printer_s();

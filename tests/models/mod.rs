@@ -23,7 +23,7 @@ use looptrans_ros::{
         pipeline::PipelineSettings,
     },
 };
-use ndarray::arr1;
+use ndarray::{Array2, arr1};
 use prost::Message;
 
 /// Input of [`colours`]: neither square nor of the camera's shape, so that swapped axes show.
@@ -35,6 +35,11 @@ pub const COLOURS_CELLS: Size = Size { height: 4, width: 6 };
 const ENDLESS_BOXES: i64 = 1_500_000;
 /// The same for about a second.
 const SLOW_BOXES: i64 = 20_000;
+
+/// 48 MiB together.
+const HEAVY_WEIGHTS: usize = 64;
+/// Of 3 rows; f32.
+const HEAVY_WEIGHT_COLUMNS: usize = 65_536;
 
 /// CPU, one thread.
 pub fn on_cpu() -> InferSettings {
@@ -83,6 +88,20 @@ pub fn slow_to_load_and_hungry_when_bright() -> Bundle {
         let zeros = g.node("rows_of_zeros", "ConstantOfShape", &[&count], &[]);
         let sum = g.node("rows_sum", "ReduceSum", &[&zeros], &[("keepdims", Attr::Int(0))]);
         with_nothing_of(g, "rows", &presence, &sum)
+    })
+}
+
+/// [`colours`] with [`HEAVY_WEIGHTS`] weights of [`HEAVY_WEIGHT_COLUMNS`] columns that change no answer.
+pub fn heavy() -> Bundle {
+    colours_with(|g, _, presence| {
+        (0..HEAVY_WEIGHTS).fold(presence, |presence, n| {
+            let named = |what: &str| format!("heavy_{n}_{what}");
+            let values = Array2::from_elem((3, HEAVY_WEIGHT_COLUMNS), n as f32).into_dyn();
+            let weights = g.floats(&named("weights"), &values);
+            let product = g.node(&named("product"), "MatMul", &[&presence, &weights], &[]);
+            let sum = g.node(&named("sum"), "ReduceSum", &[&product], &[("keepdims", Attr::Int(0))]);
+            with_nothing_of(g, &named("sum"), &presence, &sum)
+        })
     })
 }
 

@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     contract::{Bundle, INPUT_IMAGE, MODEL_FILE, OUTPUT_HEATMAP, OUTPUT_PRESENCE, Size},
-    memory, onnx,
+    memory::{self, GiveBack},
+    onnx,
     perceive::FrameError,
 };
 
@@ -35,6 +36,8 @@ pub(super) struct Loaded {
     input_bytes: usize,
     input: Size,
     max_batch: usize,
+    /// Last, for fields are freed in their order.
+    _freed: GiveBack,
 }
 
 impl Loaded {
@@ -113,8 +116,9 @@ impl Loaded {
         let provider = ProviderInUse { requested: settings.provider, used: choice, failed: Vec::new(), graph: None };
         let input_bytes = pictures * bundle.contract.input_bytes();
         let (input, max_batch) = (bundle.contract.input, settings.max_batch);
-        let mut loaded = Self { session, buffers, provider, input_bytes, input, max_batch };
+        let mut loaded = Self { session, buffers, provider, input_bytes, input, max_batch, _freed: GiveBack };
         loaded.warm_up(profile)?;
+        // Loading frees more than the model keeps.
         memory::give_back();
         Ok(loaded)
     }
