@@ -51,7 +51,9 @@ fn installed() -> tempfile::TempDir {
     }
     let copy = |from: PathBuf, to: &str| fs::copy(from, share.join(to)).unwrap();
     copy(repository("launch/affordance.launch.xml"), "launch/affordance.launch.xml");
-    copy(repository("config/affordance_node.yaml"), "config/affordance_node.yaml");
+    for file in ["config/affordance_node.yaml", "config/fastdds_node.xml"] {
+        copy(repository(file), file);
+    }
     for file in ["model.onnx", "model.yaml"] {
         copy(ros_support::model().join(file), &format!("models/default/{file}"));
     }
@@ -64,6 +66,7 @@ fn launched(prefix: &Path, arguments: &[&str]) -> Vec<String> {
     let programs = Path::new(env!("CARGO_BIN_EXE_affordance_node")).parent().unwrap();
     let output = Command::new(ros_support::python())
         .env("PYTHONPATH", repository("scripts"))
+        .env_remove("FASTRTPS_DEFAULT_PROFILES_FILE")
         .args(["-m", "demo.launch_args"])
         .args(["--share", &format!("{PACKAGE}={}", share.display())])
         .args(["--programs", &format!("{PACKAGE}={}", programs.display())])
@@ -78,6 +81,17 @@ fn launched(prefix: &Path, arguments: &[&str]) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
+/// Fast DDS's segments in the process; before it has found others, its own alone.
+fn shared_memory_bytes(process: u32) -> u64 {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let segments = maps.lines().filter(|line| line.contains("/dev/shm/fastrtps_") && !line.contains("_port"));
+    let size = |line: &str| {
+        let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        u64::from_str_radix(end, 16).unwrap() - u64::from_str_radix(start, 16).unwrap()
+    };
+    segments.map(size).sum()
+}
+
 #[test]
 fn the_launch_file_starts_the_installed_node_on_the_camera_it_is_given() {
     let prefix = installed();
@@ -89,6 +103,8 @@ fn the_launch_file_starts_the_installed_node_on_the_camera_it_is_given() {
     domain.apply(&mut command);
     let mut node = Node::spawn(command);
     node.logged("model colours:");
+    let shared = shared_memory_bytes(node.id());
+    assert!((8 << 20..10 << 20).contains(&shared), "Fast DDS took the node's profile: {shared} bytes");
     let mut peer = Bridge::start(&domain);
     let (subscribed, published) = peer.topics("/grip");
     assert_eq!(subscribed, json!({"/cam/image": [IMAGE], "/cam/camera_info": ["sensor_msgs/msg/CameraInfo"]}));

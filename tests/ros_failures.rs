@@ -127,6 +127,7 @@ fn ros_camera(domain: &Domain) -> Child {
     let mut command = Command::new(std::env::var_os("LOOPTRANS_PYTHON").unwrap());
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/failures_peer.py"));
     domain.apply(&mut command);
+    Domain::make_room(&mut command, "fastdds_camera.xml");
     command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
 }
 

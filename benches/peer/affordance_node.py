@@ -30,6 +30,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from bench.figures import percentile
+from demo.processes import make_room
 from demo.report import write_json
 from looptrans_ros.msg import GraspRegion, GraspRegionArray
 
@@ -183,6 +184,7 @@ def main() -> int:
     parser.add_argument("--cameras", nargs="*", default=[], help="names of the cameras, where there are several")
     parser.add_argument("--report", type=Path, required=True, help="JSON file to write at the end")
     options, ros_args = parser.parse_known_args()
+    make_room("fastdds_node.xml")
     rclpy.init(args=ros_args)
     node = AffordanceNode(Model(options.model, options.affordances), options.cameras)
     try:

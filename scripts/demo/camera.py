@@ -21,6 +21,7 @@ from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, Image
 
+from demo.processes import make_room
 from demo.report import write_json
 from demo.scenes import ABOVE, NAMES, clip
 
@@ -117,6 +118,7 @@ def main() -> int:
     options = parser.parse_args()
 
     frames = load_frames(options.stills, options.distinct or options.frames, options.width, options.height)
+    make_room("fastdds_camera.xml")
     rclpy.init()
     camera = Camera(options.topics, frames)
     try:

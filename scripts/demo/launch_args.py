@@ -4,10 +4,12 @@
         --programs looptrans_ros=target/release image:=/cam/image
 
 Understands what our launch file uses and refuses the rest, rather than start something else than launch would:
-<arg> with a default, one <node> with <param from>, <param name value> and <remap>, $(var X), $(find-pkg-share P).
+<arg> with a default, one <node> with <env>, <param from>, <param name value> and <remap>, $(var X), $(find-pkg-share P),
+$(env X DEFAULT), one within another.
 """
 
 import argparse
+import os
 import re
 import shlex
 import tempfile
@@ -19,9 +21,11 @@ import yaml
 
 from demo.processes import RunError
 
-SUBSTITUTION = re.compile(r"\$\(([\w-]+) ([^()\s]+)\)")
+# One with none within it.
+SUBSTITUTION = re.compile(r"\$\(([\w-]+) ([^()\s]+)(?: ([^()]+))?\)")
 # How launch treats the process; none of it reaches the command line.
 PROCESS_ATTRIBUTES = {"output", "respawn", "respawn_delay"}
+NODE_ELEMENTS = {"env", "param", "remap"}
 NODE_ATTRIBUTES = {"pkg", "exec", "name", "namespace", "args", "ros_args"} | PROCESS_ATTRIBUTES
 
 
@@ -45,22 +49,29 @@ class Substitutions:
     variables: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, text: str) -> str:
-        replaced = SUBSTITUTION.sub(self._one, text)
+        replaced = text
+        while match := SUBSTITUTION.search(replaced):
+            value = self._one(*match.groups())
+            if "$(" in value:
+                raise LaunchError(f"can't take {value} as the value of {match[0]}")
+            replaced = replaced[:match.start()] + value + replaced[match.end():]
         if "$(" in replaced:
             raise LaunchError(f"can't read the substitution in: {text}")
         return replaced
 
-    def _one(self, match: re.Match[str]) -> str:
-        kind, name = match.groups()
-        if kind == "var" and name in self.variables:
+    def _one(self, kind: str, name: str, default: str | None) -> str:
+        if kind == "env" and default is not None:
+            return os.environ.get(name, default)
+        if kind == "var" and default is None and name in self.variables:
             return self.variables[name]
-        if kind == "find-pkg-share" and name in self.installed.share:
+        if kind == "find-pkg-share" and default is None and name in self.installed.share:
             return str(self.installed.share[name])
         raise LaunchError(f"no value for $({kind} {name})")
 
 
 def node_command(launch_file: Path, installed: Installed, arguments: dict[str, str], scratch: Path) -> list[str]:
-    """The node's command line. Files for <param name value> are written to the folder `scratch`."""
+    """The node's command line, with the environment in front of it. Files for <param name value> are written to the folder
+    `scratch`."""
     root = ElementTree.parse(launch_file).getroot()
     _require(root.tag == "launch", f"expected <launch>, found <{root.tag}>")
     substitute = Substitutions(installed)
@@ -94,7 +105,12 @@ def _command(node: ElementTree.Element, substitute: Substitutions, scratch: Path
     programs = substitute.installed.programs
     _require(texts["pkg"] in programs, f"don't know where the programs of {texts['pkg']} are")
 
+    _require(all(element.tag in NODE_ELEMENTS for element in node),
+             f"can't interpret in a node: {', '.join(f'<{element.tag}>' for element in node)}")
     command = [str(programs[texts["pkg"]] / texts["exec"]), *shlex.split(texts.get("args", ""))]
+    variables = [f"{variable.attrib['name']}={substitute(variable.attrib['value'])}" for variable in node.iter("env")]
+    if variables:
+        command = ["env", *variables, *command]
     if texts.get("ros_args"):
         command += ["--ros-args", *shlex.split(texts["ros_args"])]
     command.append("--ros-args")
@@ -112,10 +128,7 @@ def _command(node: ElementTree.Element, substitute: Substitutions, scratch: Path
 def _parameter_files(node: ElementTree.Element, substitute: Substitutions, scratch: Path) -> list[Path]:
     """Files first, in order, then one file that holds all <param name value>, as launch does."""
     named, files = {}, []
-    for element in node:
-        _require(element.tag in ("param", "remap"), f"can't interpret <{element.tag}> in a node")
-        if element.tag == "remap":
-            continue
+    for element in node.iter("param"):
         if "from" in element.attrib:
             files.append(Path(substitute(element.attrib["from"])))
         else:

@@ -36,15 +36,18 @@ def interrupt_on_signals() -> None:
 
 
 def isolated_environment() -> dict[str, str]:
-    """Our environment, with a ROS 2 domain of its own that does not leave this machine and has room for pictures."""
-    own = {
+    """Our environment, with a ROS 2 domain of its own that does not leave this machine."""
+    return os.environ | {
         # Domains up to 101 keep clear of the ports that Linux hands out.
         "ROS_DOMAIN_ID": str(os.getpid() % 100 + 1),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONUNBUFFERED": "1",
     }
-    profile = {"FASTRTPS_DEFAULT_PROFILES_FILE": str(Path(__file__).parents[2] / "config" / "fastdds.xml")}
-    return {**profile, **os.environ, **own}
+
+
+def make_room(profile: str) -> None:
+    """Before this process starts ROS 2: give its shared memory the size of config/PROFILE, unless somebody has set it."""
+    os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(Path(__file__).parents[2] / "config" / profile))
 
 
 class Team:

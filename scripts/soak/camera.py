@@ -21,6 +21,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 
 from demo.camera import NANOS, STAMP, STAMP_OFFSET, image_message, load_frames
+from demo.processes import make_room
 from demo.report import write_json
 
 # One message in so many is broken.
@@ -121,6 +122,7 @@ def main() -> int:
     draw = random.Random(options.seed)
     frames = load_frames(options.stills, 8, options.width, options.height)
     messages = Messages([bytearray(serialize_message(image_message(frame))) for frame in frames], draw)
+    make_room("fastdds_camera.xml")
     rclpy.init()
     node = rclpy.create_node(f"soak_camera_{options.seed}")
     sent: Counter[str] = Counter()

@@ -1,6 +1,8 @@
+import os
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 import yaml
 
@@ -26,7 +28,7 @@ class LaunchArguments(unittest.TestCase):
             ROOT / "launch" / "affordance.launch.xml", INSTALLED,
             {"image": "/cam/image", "params_file": "/tmp/own.yaml", "namespace": "arm"}, self.scratch,
         )
-        self.assertEqual(command[0], "/lib/affordance_node")
+        self.assertEqual(command[2], "/lib/affordance_node")
         pairs = list(zip(command, command[1:]))
         for pair in (
             ("-r", "__node:=affordance_node"), ("-r", "__ns:=/arm"),
@@ -41,6 +43,20 @@ class LaunchArguments(unittest.TestCase):
         self.assertEqual(file, "/share/config/affordance_node.yaml")
         self.assertTrue((ROOT / "config" / "affordance_node.yaml").is_file())
         self.assertNotIn("__ns", " ".join(command))
+
+    def test_our_launch_file_gives_fast_dds_the_node_s_profile_unless_there_is_another(self) -> None:
+        name = "FASTRTPS_DEFAULT_PROFILES_FILE"
+        for others, profile in (({}, "/share/config/fastdds_node.xml"), ({name: "/own.xml"}, "/own.xml")):
+            with self.subTest(others), mock.patch.dict(os.environ, others):
+                if not others:
+                    os.environ.pop(name, None)
+                command = node_command(ROOT / "launch" / "affordance.launch.xml", INSTALLED, {}, self.scratch)
+            self.assertEqual(command[:3], ["env", f"{name}={profile}", "/lib/affordance_node"])
+        self.assertTrue((ROOT / "config" / "fastdds_node.xml").is_file())
+
+    def test_substitutions_lie_within_each_other(self) -> None:
+        body = '<arg name="a" default="$(env UNSET_XYZ $(env UNSET_ABC $(find-pkg-share looptrans_ros))/y)"/>'
+        self.assertEqual(self.command(f'{body}<node pkg="looptrans_ros" exec="$(var a)"/>')[0], "/share/y")
 
     def test_named_parameters_become_one_file_with_typed_values(self) -> None:
         command = self.command(
@@ -67,7 +83,8 @@ class LaunchArguments(unittest.TestCase):
             ('<node pkg="looptrans_ros" exec="n" if="false"/>', {}, "if"),
             ('<node pkg="other" exec="n"/>', {}, "other"),
             ('<node pkg="looptrans_ros" exec="$(env X)"/>', {}, "env"),
-            ('<node pkg="looptrans_ros" exec="n"><env name="A" value="B"/></node>', {}, "<env>"),
+            ('<node pkg="looptrans_ros" exec="n"><unset_env name="A"/></node>', {}, "<unset_env>"),
+            ('<arg name="a"/><node pkg="looptrans_ros" exec="$(var a)"/>', {"a": "$(var a)"}, "var a"),
         ):
             with self.subTest(body), self.assertRaisesRegex(LaunchError, word):
                 self.command(body, **arguments)

@@ -28,6 +28,7 @@ impl Bridge {
         let mut command = Command::new(python());
         command.arg(test_file("peers/bridge.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
         domain.apply(&mut command);
+        Domain::make_room(&mut command, "fastdds_camera.xml");
         let mut child = command.spawn().unwrap();
         let (sender, events) = channel();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();

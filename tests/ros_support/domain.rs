@@ -28,10 +28,15 @@ impl Domain {
         command
             .env("ROS_DOMAIN_ID", self.id.to_string())
             .env("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-            // Without room for whole pictures, best-effort ones get lost on a busy machine.
-            .env("FASTRTPS_DEFAULT_PROFILES_FILE", concat!(env!("CARGO_MANIFEST_DIR"), "/config/fastdds.xml"))
             .env_remove("ROS_LOCALHOST_ONLY")
             .env_remove("ROS_STATIC_PEERS")
             .env_remove("RUST_LOG");
+    }
+
+    /// Gives a program the shared memory of `config/PROFILE`: without room for whole messages, best-effort ones get lost on
+    /// a busy machine.
+    pub fn make_room(command: &mut Command, profile: &str) {
+        let file = format!("{}/config/{profile}", env!("CARGO_MANIFEST_DIR"));
+        command.env("FASTRTPS_DEFAULT_PROFILES_FILE", file);
     }
 }

@@ -59,6 +59,7 @@ pub fn command(domain: &Domain, params: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_affordance_node"));
     command.args(["--ros-args", "-r", "__node:=affordance_node", "--params-file"]).arg(params).args(args);
     domain.apply(&mut command);
+    Domain::make_room(&mut command, "fastdds_node.xml");
     command
 }
 
