@@ -34,6 +34,14 @@ impl Cadence {
         }
     }
 
+    /// Will the next frame have come by `until`? Not where it is so late `now` that it is no longer counted on.
+    pub fn is_due(&self, now: Instant, until: Instant) -> bool {
+        self.last.zip(self.period()).is_some_and(|(last, period)| {
+            let due = last + period;
+            due <= until && now < due + period / LATE_PART
+        })
+    }
+
     /// How long the next frame is worth waiting for when the last one to arrive has not been taken by `now`. Zero: not at
     /// all, because it is not due soon, or because the camera keeps no rhythm.
     pub fn patience(&self, now: Instant) -> Duration {
@@ -87,6 +95,16 @@ mod tests {
         assert_eq!(cadence.patience(last + millis(20)), millis(4) + PERIOD / LATE_PART);
         assert_eq!(cadence.patience(last + PERIOD), PERIOD / LATE_PART, "late, but it may still come");
         assert_eq!(cadence.patience(last + PERIOD + PERIOD / LATE_PART), Duration::ZERO, "no longer counted on");
+    }
+
+    #[test]
+    fn a_frame_is_due_a_period_after_the_last() {
+        let (cadence, last) = arrivals((0..20).map(|n| n * 24));
+        assert!(!cadence.is_due(last, last + millis(23)));
+        assert!(cadence.is_due(last, last + millis(24)));
+        assert!(cadence.is_due(last + millis(29), last + millis(50)), "late, but it may still come");
+        assert!(!cadence.is_due(last + millis(30), last + millis(50)), "no longer counted on");
+        assert!(!arrivals([0, 24]).0.is_due(last, last + millis(100)), "no rhythm");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Health, Mailbox, Order, Taken,
+    Health, Mailbox, Order, Outlook, Taken,
     accounting::{DropReason, Outcome},
     cadence::Cadence,
 };
@@ -104,13 +104,22 @@ impl<I, A> Intake<I, A> {
     }
 
     /// Waits for an order, or for the newest frame of a camera that is `wanted`, until `until`; where a newer frame is about
-    /// to arrive, for that.
-    pub(crate) fn take(&self, wanted: impl Fn(usize) -> bool, until: Option<Instant>) -> Taken<I, Order<A>> {
-        let patience = |place: usize| {
-            let camera = self.cameras.get(place);
-            camera.map_or(Duration::ZERO, |camera| lock(&camera.cadence).patience(Instant::now()))
+    /// to arrive, for that. Work on a frame takes about `busy`: of several cameras, one whose next frame is due within that
+    /// time lets the others go first.
+    pub(crate) fn take(
+        &self,
+        wanted: impl Fn(usize) -> bool,
+        until: Option<Instant>,
+        busy: Duration,
+    ) -> Taken<I, Order<A>> {
+        let outlook = |place: usize| {
+            let now = Instant::now();
+            self.cameras.get(place).map_or_else(Outlook::default, |camera| {
+                let cadence = lock(&camera.cadence);
+                Outlook { patience: cadence.patience(now), displaced_soon: cadence.is_due(now, now + busy) }
+            })
         };
-        self.mailbox.take(wanted, until, patience)
+        self.mailbox.take(wanted, until, outlook)
     }
 
     /// The frame of a camera that waits, if one does.
@@ -153,7 +162,7 @@ mod tests {
     }
 
     fn take(intake: &Numbers) -> Option<(usize, u32)> {
-        match intake.take(|_| true, None) {
+        match intake.take(|_| true, None, Duration::ZERO) {
             Taken::Item { place, item } => Some((place, item)),
             _ => None,
         }

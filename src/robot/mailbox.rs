@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One place for each sender's newest item, whose takers get turns in a round, and a queue of orders, which come first.
+/// One place for each sender's newest item, which get turns, and a queue of orders, which come first.
 #[derive(Debug)]
 pub struct Mailbox<T, O> {
     inner: Mutex<Inner<T, O>>,
@@ -20,9 +20,22 @@ struct Inner<T, O> {
     /// Items put so far, wrapping: tells whether one came while another was held back.
     puts: u64,
     orders: VecDeque<O>,
-    /// Whose turn it is.
-    turn: usize,
+    /// The places; first the one that had its turn longest ago.
+    turns: Vec<usize>,
+    /// The round in which a place had its last turn.
+    served: Vec<u64>,
+    /// It ends when all that wait have had their turn.
+    round: u64,
     stopped: bool,
+}
+
+/// What becomes of an item if it is not taken now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outlook {
+    /// How long it is worth holding back if nobody else waits, in case a newer one displaces it.
+    pub patience: Duration,
+    /// A newer one will displace it before the taker comes again.
+    pub displaced_soon: bool,
 }
 
 /// What a taker gets.
@@ -46,8 +59,15 @@ pub enum Taken<T, O> {
 impl<T, O> Mailbox<T, O> {
     /// One with so many places, all empty.
     pub fn new(places: usize) -> Self {
-        let places = (0..places).map(|_| None).collect();
-        let inner = Inner { places, puts: 0, orders: VecDeque::new(), turn: 0, stopped: false };
+        let inner = Inner {
+            places: (0..places).map(|_| None).collect(),
+            puts: 0,
+            orders: VecDeque::new(),
+            turns: (0..places).collect(),
+            served: vec![0; places],
+            round: 1,
+            stopped: false,
+        };
         Self { inner: Mutex::new(inner), changed: Condvar::new() }
     }
 
@@ -84,15 +104,15 @@ impl<T, O> Mailbox<T, O> {
     }
 
     /// Waits for an order, or for an item of a place that is `wanted`, until `until` (None: without end). An order wins over
-    /// a stop, a stop over an item; of several items the one whose place had its turn longest ago.
+    /// a stop, a stop over an item; of several items the one whose place had its turn longest ago. But one that will be
+    /// displaced soon, by its place's `outlook`, lets those go first that have not had their turn in this round either.
     ///
-    /// An item that nobody else waits behind is held back for the `patience` with its place, in case a newer one displaces
-    /// it.
+    /// An item that nobody else waits behind is held back for its place's patience.
     pub fn take(
         &self,
         wanted: impl Fn(usize) -> bool,
         until: Option<Instant>,
-        patience: impl Fn(usize) -> Duration,
+        outlook: impl Fn(usize) -> Outlook,
     ) -> Taken<T, O> {
         let mut inner = self.lock();
         // Until when an item is held back, and what had been put by then.
@@ -105,9 +125,10 @@ impl<T, O> Mailbox<T, O> {
                 return Taken::Stopped;
             }
             let now = Instant::now();
-            let wake = match inner.next(&wanted) {
+            let wake = match inner.next(&wanted, &outlook) {
                 Some(next) => {
-                    let (release, puts) = *held.get_or_insert_with(|| (now + patience(next.place), inner.puts));
+                    let patience = || outlook(next.place).patience;
+                    let (release, puts) = *held.get_or_insert_with(|| (now + patience(), inner.puts));
                     let is_released = next.others_wait || inner.puts != puts || release <= now;
                     if is_released && let Some(item) = inner.take(next.place) {
                         return Taken::Item { place: next.place, item };
@@ -137,7 +158,7 @@ impl<T, O> Mailbox<T, O> {
         let mut inner = self.lock();
         let mut taken = Vec::with_capacity(most);
         while taken.len() < most
-            && let Some(Next { place, .. }) = inner.next(&wanted)
+            && let Some(Next { place, .. }) = inner.next(&wanted, |_| Outlook::default())
             && let Some(item) = inner.take(place)
         {
             taken.push((place, item));
@@ -171,16 +192,28 @@ struct Next {
 }
 
 impl<T, O> Inner<T, O> {
-    fn next(&self, wanted: impl Fn(usize) -> bool) -> Option<Next> {
-        let round = (self.turn..self.places.len()).chain(0..self.turn);
-        let mut waiting = round.filter(|place| self.places[*place].is_some() && wanted(*place));
-        let place = waiting.next()?;
-        Some(Next { place, others_wait: waiting.next().is_some() })
+    fn next(&self, wanted: impl Fn(usize) -> bool, outlook: impl Fn(usize) -> Outlook) -> Option<Next> {
+        let waits = |place: &usize| self.places[*place].is_some() && wanted(*place);
+        let waiting = || self.turns.iter().copied().filter(waits);
+        let unserved = || waiting().filter(|place| self.served[*place] < self.round);
+        let others_wait = waiting().nth(1).is_some();
+        let lets_go_first = |place: usize| others_wait && outlook(place).displaced_soon;
+        let place = match unserved().next() {
+            Some(first) => unserved().find(|place| !lets_go_first(*place)).unwrap_or(first),
+            // A new round.
+            None => waiting().find(|place| !lets_go_first(*place)).or_else(|| waiting().next())?,
+        };
+        Some(Next { place, others_wait })
     }
 
     fn take(&mut self, place: usize) -> Option<T> {
         let item = self.places.get_mut(place)?.take()?;
-        self.turn = (place + 1) % self.places.len();
+        if self.served[place] == self.round {
+            self.round += 1;
+        }
+        self.served[place] = self.round;
+        let turn = self.turns.iter().position(|other| *other == place)?;
+        self.turns[turn..].rotate_left(1);
         Some(item)
     }
 }
@@ -193,12 +226,16 @@ mod tests {
 
     /// What a taker without special wishes gets.
     fn take<T, O>(mailbox: &Mailbox<T, O>) -> Taken<T, O> {
-        mailbox.take(|_| true, None, |_| Duration::ZERO)
+        mailbox.take(|_| true, None, |_| Outlook::default())
+    }
+
+    fn patient(patience: Duration) -> Outlook {
+        Outlook { patience, ..Outlook::default() }
     }
 
     /// A taker that holds items back for an hour.
     fn take_patiently<T, O>(mailbox: &Mailbox<T, O>) -> Taken<T, O> {
-        mailbox.take(|_| true, None, |_| Duration::from_secs(3600))
+        mailbox.take(|_| true, None, |_| patient(Duration::from_secs(3600)))
     }
 
     fn item<T>(place: usize, item: T) -> Taken<T, &'static str> {
@@ -243,13 +280,33 @@ mod tests {
     }
 
     #[test]
+    fn an_item_that_is_displaced_soon_lets_others_of_its_round_go_first() {
+        let mailbox = Mailbox::<_, &str>::new(3);
+        let refill = || (0..3).for_each(|place| assert!(mailbox.put(place, place).is_ok()));
+        // Items of the first two places are always about to be displaced.
+        let mut places = (0..9).map(|_| {
+            refill();
+            match mailbox.take(|_| true, None, |place| Outlook { displaced_soon: place < 2, ..Outlook::default() }) {
+                Taken::Item { place, .. } => place,
+                other => panic!("{other:?}"),
+            }
+        });
+        let places: [usize; 9] = std::array::from_fn(|_| places.next().unwrap());
+        assert_eq!(places, [2, 0, 1, 2, 0, 1, 2, 0, 1], "nobody gets less");
+        refill();
+        let displaced_all = |_| Outlook { displaced_soon: true, ..Outlook::default() };
+        assert_eq!(mailbox.take(|_| true, None, displaced_all), item(2, 2), "all are: turns as ever");
+        assert_eq!(mailbox.take(|place| place == 1, None, displaced_all), item(1, 1), "alone it does not wait");
+    }
+
+    #[test]
     fn only_wanted_places_are_emptied() {
         let mailbox = Mailbox::new(2);
         mailbox.put(0, 1).unwrap();
         mailbox.put(1, 2).unwrap();
         let now = Some(Instant::now());
-        assert_eq!(mailbox.take(|place| place == 1, now, |_| Duration::ZERO), item(1, 2));
-        assert_eq!(mailbox.take(|place| place == 1, now, |_| Duration::ZERO), Taken::TimedOut);
+        assert_eq!(mailbox.take(|place| place == 1, now, |_| Outlook::default()), item(1, 2));
+        assert_eq!(mailbox.take(|place| place == 1, now, |_| Outlook::default()), Taken::TimedOut);
         assert_eq!(mailbox.take_now(0), Some(1));
         assert_eq!(mailbox.take_now(0), None);
         assert_eq!(mailbox.put(2, 3), Err(3), "there is no such place");
@@ -262,7 +319,7 @@ mod tests {
         assert_eq!(take(&mailbox), item(0, 0));
         mailbox.put(0, 9).unwrap();
         assert_eq!(mailbox.take_more(|place| place != 2, 2), [(1, 1), (3, 3)]);
-        assert_eq!(mailbox.take_more(|_| true, 9), [(0, 9), (2, 2)], "the turn goes on behind the last");
+        assert_eq!(mailbox.take_more(|_| true, 9), [(2, 2), (0, 9)], "the one that was not wanted has waited longest");
         assert_eq!(mailbox.take_more(|_| true, 9), []);
     }
 
@@ -342,7 +399,7 @@ mod tests {
     fn an_item_held_back_is_taken_when_none_comes() {
         let mailbox = Mailbox::new(1);
         mailbox.put(0, 1).unwrap();
-        assert_eq!(mailbox.take(|_| true, None, |_| Duration::from_millis(5)), item(0, 1));
+        assert_eq!(mailbox.take(|_| true, None, |_| patient(Duration::from_millis(5))), item(0, 1));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use accounting::{Counts, DropReason};
 pub use admission::{Admission, AdmissionSettings, Admitted, FrameTimes, Verdict};
 pub use health::{FAILURES_UNTIL_BROKEN, Health, HealthSnapshot};
 pub use intake::{Incoming, Intake};
-pub use mailbox::{Mailbox, Taken};
+pub use mailbox::{Mailbox, Outlook, Taken};
 pub use matching::{MatchingQos, Mismatch};
 #[cfg(feature = "onnx")]
 pub use orders::Swap;

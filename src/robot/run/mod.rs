@@ -9,7 +9,10 @@ mod batch;
 mod engine;
 mod lane;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 
@@ -41,10 +44,10 @@ pub fn run<I: Incoming, S: Sink>(
 ) {
     let current = settings.borrow_and_update().clone();
     let lanes = intake.healths().zip(sinks).map(|(health, sink)| Lane::new(health, sink, &current, clock)).collect();
-    let mut rounds = Rounds { intake, engine, lanes, settings, current, asked: Vec::new() };
+    let mut rounds = Rounds { intake, engine, lanes, settings, current, asked: Vec::new(), busy: Duration::ZERO };
     rounds.apply();
     loop {
-        match intake.take(|camera| rounds.wants(camera), rounds.next_deadline()) {
+        match intake.take(|camera| rounds.wants(camera), rounds.next_deadline(), rounds.busy) {
             Taken::Stopped => return,
             Taken::TimedOut => {}
             Taken::Order(order) => {
@@ -52,12 +55,14 @@ pub fn run<I: Incoming, S: Sink>(
                 rounds.obey(order);
             }
             Taken::Item { place, item } => {
+                let started = Instant::now();
                 rounds.follow_settings();
                 let more = rounds.more_frames();
                 match more.is_empty() {
                     true => rounds.frame(place, &item),
                     false => rounds.batch((place, item), more),
                 }
+                rounds.busy = started.elapsed();
             }
         }
         rounds.turn_away_late();
@@ -73,6 +78,8 @@ struct Rounds<'a, I, S: Sink> {
     current: Arc<NodeSettings>,
     /// Who waits for a frame.
     asked: Vec<Detect<S::Answer>>,
+    /// How long the last frame took; also one that was rejected at once.
+    busy: Duration,
 }
 
 impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
