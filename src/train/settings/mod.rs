@@ -1,18 +1,17 @@
 //! The settings of a training run: every constant of the method, read from YAML and single `key=value` overrides.
 
-use serde::{Deserialize, Serialize};
-use serde_yaml::Value;
+mod given;
 
+use serde::{Deserialize, Serialize};
+
+use self::given::Given;
 use super::{
     loss_report::System,
     losses::{self, looptrans::Saliency},
     optimizer::Sgd,
     wsma::WsmaSettings,
 };
-use crate::{
-    config::similar,
-    data::augment::{Augmentation, ResizeRule},
-};
+use crate::data::augment::{Augmentation, ResizeRule};
 
 /// What WSMA is where no file of CLIP is given, after its name.
 pub const NO_TEXT_ENCODER: &str = "has no text encoder and no learned prompts here: one learned vector for each action \
@@ -214,25 +213,7 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`], naming the key.
     pub fn read(text: &str, origin: &str, assignments: &[Assignment]) -> Result<Self, SettingsError> {
-        let refuse = |cause: String| SettingsError::Text { origin: origin.to_owned(), cause };
-        let file: Value = serde_yaml::from_str(text).map_err(|error| refuse(error.to_string()))?;
-        if !file.is_mapping() {
-            return Err(refuse("no keys".to_owned()));
-        }
-        let mut given = Vec::new();
-        leaves(&file, &mut Vec::new(), &mut given);
-        let mut given: Vec<Given<'_>> = given.into_iter().map(|(path, value)| Given { origin, path, value }).collect();
-        for Assignment { key, value } in assignments {
-            let path = key.split('.').map(str::to_owned).collect();
-            let parsed = serde_yaml::from_str(value);
-            let value = parsed.map_err(|error| SettingsError::Value {
-                origin: COMMAND_LINE.to_owned(),
-                key: key.clone(),
-                cause: error.to_string(),
-            })?;
-            given.push(Given { origin: COMMAND_LINE, path, value });
-        }
-        let settings = over_published(given)?;
+        let settings = over_published(given::read(text, origin, assignments)?)?;
         settings.check(origin)?;
         Ok(settings)
     }
@@ -305,15 +286,6 @@ impl LoopTransSettings {
     }
 }
 
-const COMMAND_LINE: &str = "command line";
-
-/// One value that someone gave.
-struct Given<'a> {
-    origin: &'a str,
-    path: Vec<String>,
-    value: Value,
-}
-
 fn over_published(given: Vec<Given<'_>>) -> Result<Settings, SettingsError> {
     let system = given.iter().rev().find(|one| one.path == ["system"]);
     let system = match system {
@@ -327,51 +299,6 @@ fn over_published(given: Vec<Given<'_>>) -> Result<Settings, SettingsError> {
         settings = serde_yaml::from_value(tree).map_err(|error| one.refused(&error))?;
     }
     Ok(settings)
-}
-
-impl Given<'_> {
-    fn key(&self) -> String {
-        self.path.join(".")
-    }
-
-    fn refused(&self, error: &serde_yaml::Error) -> SettingsError {
-        SettingsError::Value { origin: self.origin.to_owned(), key: self.key(), cause: error.to_string() }
-    }
-
-    /// The place of this key in a tree that has all of them.
-    fn place_in<'a>(&self, tree: &'a mut Value) -> Result<&'a mut Value, SettingsError> {
-        let mut place = tree;
-        for name in &self.path {
-            let known: Vec<String> = match place.as_mapping() {
-                None => Vec::new(),
-                Some(mapping) => mapping.keys().filter_map(|key| key.as_str().map(str::to_owned)).collect(),
-            };
-            let Some(inner) = place.get_mut(name.as_str()) else {
-                let near = similar(name, known.iter().map(String::as_str));
-                let hint = match near {
-                    Some(near) => format!("; did you mean {near}?"),
-                    None if known.is_empty() => String::new(),
-                    None => format!("; known here: {}", known.join(", ")),
-                };
-                return Err(SettingsError::Unknown { origin: self.origin.to_owned(), key: self.key(), hint });
-            };
-            place = inner;
-        }
-        Ok(place)
-    }
-}
-
-/// All values of a tree with their paths; an empty mapping has none.
-fn leaves(tree: &Value, path: &mut Vec<String>, found: &mut Vec<(Vec<String>, Value)>) {
-    let Some(mapping) = tree.as_mapping() else {
-        found.push((path.clone(), tree.clone()));
-        return;
-    };
-    for (key, value) in mapping {
-        path.push(key.as_str().map_or_else(|| format!("{key:?}"), str::to_owned));
-        leaves(value, path, found);
-        path.pop();
-    }
 }
 
 #[cfg(test)]
