@@ -31,6 +31,8 @@ if [ "$looptrans_ros" = wheels ]; then
   export AMENT_PREFIX_PATH=$looptrans_interfaces:$looptrans_python_prefix$looptrans_ament
   export LD_LIBRARY_PATH=$looptrans_interfaces/lib:$looptrans_python_prefix/lib$looptrans_libraries
   export PATH=$looptrans_python_prefix/bin$looptrans_path
+  # The wheels' Python adds their folders to LD_LIBRARY_PATH and leaves this for its children: for them they are gone now.
+  unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
 else
   export AMENT_PREFIX_PATH=$looptrans_interfaces$looptrans_ament
   export LD_LIBRARY_PATH=$looptrans_interfaces/lib$looptrans_libraries
