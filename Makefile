@@ -42,9 +42,9 @@ bench: setup ## Measure the time of each stage
 soak: setup ## Run the node for MINUTES=10 under everything that happens to it on a robot; results in out/soak
 	$(ENV) MINUTES=$(MINUTES) bash scripts/soak.sh
 
-bench-peer: setup ## Measure the node beside one in Python: latency, throughput, age, CPU, memory
+bench-peer: setup ## Measure the node beside one in Python: latency, throughput, age, CPU, memory; ARGS="--pairs 1" for less
 	@bash scripts/setup.sh peer
-	$(ENV) bash scripts/bench_peer.sh
+	$(ENV) bash scripts/bench_peer.sh $(ARGS)
 
 setup: ## Install what is missing into .deps: ROS 2 (unless sourced), ONNX Runtime, build tools
 	@bash scripts/setup.sh

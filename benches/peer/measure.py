@@ -24,7 +24,7 @@ from peer.scenarios import Plan, Scenario, Setting, calm, overload, settings
 
 NODE = "/affordance_node"
 EXAMPLES = """\
-examples, by make bench-peer or with the arguments above (bash scripts/bench_peer.sh ...):
+examples, as make bench-peer ARGS="...":
   --cameras 1 --sizes 640x480                one camera, small pictures: a quarter of all
   --pairs 1 --seconds 4                      everything, short: to see that it works
   --cameras 4 --sizes 1920x1080 --pairs 5    four large cameras, more certain
