@@ -1,7 +1,7 @@
 //! The node's parameters, from the command line and YAML to typed settings.
 //!
 //! Covers: the committed `config/affordance_node.yaml` against the table, every way a parameter can be wrong
-//! (issue 2, faults 56 and 57), `--ros-args` as ros2 run and ros2 launch give it. Needs: nothing beyond the library.
+//! (docs/faults.md, 56 and 57), `--ros-args` as ros2 run and ros2 launch give it. Needs: nothing beyond the library.
 //! What rcl itself makes of the same arguments: `tests/rcl_agreement.rs`.
 
 #![allow(clippy::unwrap_used)]
@@ -538,5 +538,13 @@ fn arguments_that_ros_refuses_are_refused_with_what_was_expected() {
         ),
     ] {
         assert_eq!(parse(args).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn descriptions_are_sentences_without_a_run_of_blanks() {
+    for parameter in PARAMETERS {
+        let text = parameter.description;
+        assert!(text.ends_with('.') && !text.contains("  ") && !text.contains('\n'), "{}: {text:?}", parameter.name);
     }
 }

@@ -30,8 +30,8 @@ twice the size). How long it takes is measured and said before it starts
 done again. Further --seeds and --rows may be asked for in the same folder, other settings, pictures or backbones are refused.
 
 In the folder: table.md, table.json, figure.svg, pictures_SET.png (test pictures, heat of the first and the last row, of WSMA and
-LOCATE, ground truth), runs/ROW/seed_N/SET/metrics.csv and report.html. The network after the last epoch is tested; no epoch is chosen by
-test scores. The table has what a uniform map and a Gaussian on the centre score. On a CPU with the same number of threads the
+LOCATE, ground truth), runs/ROW/seed_N/SET/metrics.csv and report.html. The network after the last epoch is tested; no epoch is
+chosen by test scores. The table has what a uniform map and a Gaussian on the centre score. On a CPU with the same number of threads the
 same seeds give the same table.")]
 pub(super) struct Benchmark {
     /// A drawn dataset (`looptrans synth`), or any whose splits lie in one folder.

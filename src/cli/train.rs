@@ -68,7 +68,9 @@ pub(super) struct Train {
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Go on with the run in --out, by the settings it has.
-    #[arg(long, conflicts_with_all = ["settings", "set", "backbone", "batch", "seed", "lr", "clusters", "reference_quirks", "clip", "split", "affordances"])]
+    #[arg(long, conflicts_with_all = [
+        "settings", "set", "backbone", "batch", "seed", "lr", "clusters", "reference_quirks", "clip", "split", "affordances",
+    ])]
     resume: bool,
     /// The settings, YAML as in config/train [default: LoopTrans as published].
     #[arg(long, value_name = "FILE")]

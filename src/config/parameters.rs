@@ -228,7 +228,8 @@ pub static PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "cameras",
         live: false,
-        description: "Names of several cameras, served in turns: inputs are then NAME/image, NAME/camera_info,                       NAME/depth/image, and outputs ~/NAME/heatmap and so on.",
+        description: "Names of several cameras, served in turns: inputs are then NAME/image, NAME/camera_info, \
+                      NAME/depth/image, and outputs ~/NAME/heatmap and so on.",
         kind: Kind::Names {
             empty: "one camera, on image",
             check: cameras::check,

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! checkpoint file -> checkpoint (torch_zip | legacy | safetensors_file; pickle describes, nothing is loaded)
-//!   -> recognise (DINO | LoopTrans | LOCATE | WSMA | concepts | CLIP's text encoder, all keys and shapes) -> write (tensor by tensor, as f32) -> safetensors
+//!   -> recognise (DINO | LoopTrans | LOCATE | WSMA | concepts | CLIP's text encoder, all keys and shapes)
+//!   -> write (tensor by tensor, as f32) -> safetensors
 //! ```
 //!
 //! A checkpoint is untrusted: sizes are checked before memory is taken, names are compared and never used as paths,

@@ -7,6 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// A place may have had so many turns more than another one that waits, and go first.
+const MOST_AHEAD: u64 = 1;
+/// The most turns that a place gets before others.
+const MOST_OWED: u64 = 2;
+
 /// One place for each sender's newest item, which get turns, and a queue of orders, which come first.
 #[derive(Debug)]
 pub struct Mailbox<T, O> {
@@ -22,10 +27,10 @@ struct Inner<T, O> {
     orders: VecDeque<O>,
     /// The places; first the one that had its turn longest ago.
     turns: Vec<usize>,
-    /// The round in which a place had its last turn.
-    served: Vec<u64>,
-    /// It ends when all that wait have had their turn.
-    round: u64,
+    /// The turns that each place has had; see [`Self::turns_of`].
+    taken: Vec<u64>,
+    /// The most of them.
+    most: u64,
     stopped: bool,
 }
 
@@ -64,8 +69,8 @@ impl<T, O> Mailbox<T, O> {
             puts: 0,
             orders: VecDeque::new(),
             turns: (0..places).collect(),
-            served: vec![0; places],
-            round: 1,
+            taken: vec![0; places],
+            most: 0,
             stopped: false,
         };
         Self { inner: Mutex::new(inner), changed: Condvar::new() }
@@ -104,8 +109,9 @@ impl<T, O> Mailbox<T, O> {
     }
 
     /// Waits for an order, or for an item of a place that is `wanted`, until `until` (None: without end). An order wins over
-    /// a stop, a stop over an item; of several items the one whose place had its turn longest ago. But one that will be
-    /// displaced soon, by its place's `outlook`, lets those go first that have not had their turn in this round either.
+    /// a stop, a stop over an item; of several items the one whose place had the fewest turns, and of these the one that had
+    /// its turn longest ago. But one that will be displaced soon, by its place's `outlook`, lets others go first, even one that
+    /// had a turn more.
     ///
     /// An item that nobody else waits behind is held back for its place's patience.
     pub fn take(
@@ -195,23 +201,23 @@ impl<T, O> Inner<T, O> {
     fn next(&self, wanted: impl Fn(usize) -> bool, outlook: impl Fn(usize) -> Outlook) -> Option<Next> {
         let waits = |place: &usize| self.places[*place].is_some() && wanted(*place);
         let waiting = || self.turns.iter().copied().filter(waits);
-        let unserved = || waiting().filter(|place| self.served[*place] < self.round);
+        let fewest = waiting().map(|place| self.turns_of(place)).min()?;
         let others_wait = waiting().nth(1).is_some();
-        let lets_go_first = |place: usize| others_wait && outlook(place).displaced_soon;
-        let place = match unserved().next() {
-            Some(first) => unserved().find(|place| !lets_go_first(*place)).unwrap_or(first),
-            // A new round.
-            None => waiting().find(|place| !lets_go_first(*place)).or_else(|| waiting().next())?,
-        };
+        let place = waiting()
+            .filter(|place| self.turns_of(*place) <= fewest + MOST_AHEAD)
+            .min_by_key(|place| (others_wait && outlook(*place).displaced_soon, self.turns_of(*place)))?;
         Some(Next { place, others_wait })
+    }
+
+    /// So many turns a place has had. What had nothing to take for long is not owed all that it missed.
+    fn turns_of(&self, place: usize) -> u64 {
+        self.taken[place].max(self.most.saturating_sub(MOST_OWED))
     }
 
     fn take(&mut self, place: usize) -> Option<T> {
         let item = self.places.get_mut(place)?.take()?;
-        if self.served[place] == self.round {
-            self.round += 1;
-        }
-        self.served[place] = self.round;
+        self.taken[place] = self.turns_of(place) + 1;
+        self.most = self.most.max(self.taken[place]);
         let turn = self.turns.iter().position(|other| *other == place)?;
         self.turns[turn..].rotate_left(1);
         Some(item)
@@ -280,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_is_displaced_soon_lets_others_of_its_round_go_first() {
+    fn an_item_that_is_displaced_soon_lets_others_go_first_but_not_twice() {
         let mailbox = Mailbox::<_, &str>::new(3);
         let refill = || (0..3).for_each(|place| assert!(mailbox.put(place, place).is_ok()));
         // Items of the first two places are always about to be displaced.
@@ -292,11 +298,28 @@ mod tests {
             }
         });
         let places: [usize; 9] = std::array::from_fn(|_| places.next().unwrap());
-        assert_eq!(places, [2, 0, 1, 2, 0, 1, 2, 0, 1], "nobody gets less");
+        assert_eq!(places, [2, 2, 0, 1, 2, 0, 1, 2, 0], "one turn ahead, and no more");
         refill();
         let displaced_all = |_| Outlook { displaced_soon: true, ..Outlook::default() };
-        assert_eq!(mailbox.take(|_| true, None, displaced_all), item(2, 2), "all are: turns as ever");
-        assert_eq!(mailbox.take(|place| place == 1, None, displaced_all), item(1, 1), "alone it does not wait");
+        assert_eq!(mailbox.take(|_| true, None, displaced_all), item(1, 1), "all are: turns as ever");
+        assert_eq!(mailbox.take(|place| place == 0, None, displaced_all), item(0, 0), "alone it does not wait");
+    }
+
+    #[test]
+    fn a_place_that_was_empty_for_long_does_not_get_all_that_it_missed() {
+        let mailbox = Mailbox::<_, &str>::new(2);
+        let mut taken = Vec::new();
+        for n in 0..20 {
+            mailbox.put(0, n).unwrap();
+            if n >= 10 {
+                mailbox.put(1, n).unwrap();
+            }
+            match take(&mailbox) {
+                Taken::Item { place, .. } => taken.push(place),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(taken[10..], [1, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
     }
 
     #[test]

@@ -59,11 +59,12 @@ class Figures(unittest.TestCase):
 
     def test_the_results_of_all_cameras_are_judged_together(self) -> None:
         left = {"latencies_ms": [(index * 0.1, 50.0) for index in range(21)], "ages_ms": [(index * 0.1, 45.0) for index in range(21)]}
-        right = {"latencies_ms": [(1.95, 90.0)], "ages_ms": [(1.95, 80.0)]}
+        # The last of a camera is not judged.
+        right = {"latencies_ms": [(1.95, 90.0), (2.3, 300.0)], "ages_ms": [(1.95, 80.0), (2.3, 300.0)]}
         found = figures({"left": left, "right": right}, OWN)
         self.assertEqual((found["latency_p50_ms"], found["latency_p99_ms"], found["age_p99_ms"]), (50.0, 90.0, 80.0))
-        self.assertEqual((found["outside_run_ms"], found["by_camera"], found["received_percent"]), (20.0, [21, 1], 55.0))
-        self.assertAlmostEqual(found["per_second"], 11.0)
+        self.assertEqual((found["outside_run_ms"], found["by_camera"], found["received_percent"]), (20.0, [21, 2], 57.5))
+        self.assertAlmostEqual(found["per_second"], 10 / 0.95)
 
     def test_an_account_is_exact_in_all_and_for_each_camera(self) -> None:
         sound = {**COUNTS, "cameras": {"left": dict(COUNTS), "right": dict(COUNTS)}}

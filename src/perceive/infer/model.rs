@@ -12,7 +12,8 @@ use crate::{
 /// Rounding of a softmax-like sum may leave [0, 1] by this much; anything more is no presence.
 const PRESENCE_SLACK: f32 = 1e-4;
 
-/// A model ready to run: one picture at a time, or up to [`InferSettings::max_batch`], on one thread at a time (it may move between threads).
+/// A model ready to run: one picture at a time, or up to [`InferSettings::max_batch`], on one thread at a time (it may move
+/// between threads).
 #[derive(Debug)]
 pub struct Model {
     /// None once it was released.

@@ -28,8 +28,8 @@ use crate::{
 const MOST_WAITING: usize = 32;
 
 /// Serves the cameras of `intake` until [`Intake::stop`], each with the sink at its place: one frame at a time, or several
-/// cameras' together where the pipeline's model takes them, always a camera's newest, the cameras in turns. A bad frame is counted and logged at a bounded rate; nothing about a frame ends
-/// the loop.
+/// cameras' together where the pipeline's model takes them, always a camera's newest, the cameras in turns. A bad frame is
+/// counted and logged at a bounded rate; nothing about a frame ends the loop.
 ///
 /// `settings` may change at any time: what changed takes effect before the next frame, never within one. While they say
 /// [`Mode::OnDemand`] frames wait for an [`Order::Detect`].
