@@ -99,14 +99,12 @@ def _declare(root: ElementTree.Element, arguments: dict[str, str], substitute: S
 
 
 def _command(node: ElementTree.Element, substitute: Substitutions, scratch: Path) -> list[str]:
-    unknown = set(node.attrib) - NODE_ATTRIBUTES
+    unknown = (set(node.attrib) - NODE_ATTRIBUTES) | {f"<{element.tag}>" for element in node if element.tag not in NODE_ELEMENTS}
     _require(not unknown, f"can't interpret the node's {', '.join(sorted(unknown))}")
     texts = {name: substitute(value) for name, value in node.attrib.items()}
     programs = substitute.installed.programs
     _require(texts["pkg"] in programs, f"don't know where the programs of {texts['pkg']} are")
 
-    _require(all(element.tag in NODE_ELEMENTS for element in node),
-             f"can't interpret in a node: {', '.join(f'<{element.tag}>' for element in node)}")
     command = [str(programs[texts["pkg"]] / texts["exec"]), *shlex.split(texts.get("args", ""))]
     variables = [f"{variable.attrib['name']}={substitute(variable.attrib['value'])}" for variable in node.iter("env")]
     if variables:

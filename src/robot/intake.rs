@@ -105,7 +105,7 @@ impl<I, A> Intake<I, A> {
 
     /// Waits for an order, or for the newest frame of a camera that is `wanted`, until `until`; where a newer frame is about
     /// to arrive, for that. Work on a frame takes about `busy`: of several cameras, one whose next frame is due within that
-    /// time lets the others go first.
+    /// time lets others go first.
     pub(crate) fn take(
         &self,
         wanted: impl Fn(usize) -> bool,
