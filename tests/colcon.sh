@@ -72,7 +72,7 @@ build package -DLOOPTRANS_CARGO_PROFILE=dev \
   -DLOOPTRANS_CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$looptrans_root/target}" \
   -DLOOPTRANS_INTERFACES_PREFIX="$looptrans_interfaces"
 installs package -x lib/looptrans_ros/affordance_node lib/looptrans_ros/looptrans
-installs package -f share/looptrans_ros/launch/affordance.launch.xml share/looptrans_ros/config/affordance_node.yaml
+installs package -f share/looptrans_ros/launch/affordance.launch.xml share/looptrans_ros/config/{affordance_node.yaml,fastdds_node.xml}
 imports_types package
 "$work/package/install/looptrans_ros/lib/looptrans_ros/looptrans" --help >/dev/null
 finds_onnx_runtime package
