@@ -25,8 +25,6 @@ struct Inner<T, O> {
     /// Items put so far, wrapping: tells whether one came while another was held back.
     puts: u64,
     orders: VecDeque<O>,
-    /// The places; first the one that had its turn longest ago.
-    turns: Vec<usize>,
     /// The turns that each place has had; see [`Self::turns_of`].
     taken: Vec<u64>,
     /// The most of them.
@@ -68,7 +66,6 @@ impl<T, O> Mailbox<T, O> {
             places: (0..places).map(|_| None).collect(),
             puts: 0,
             orders: VecDeque::new(),
-            turns: (0..places).collect(),
             taken: vec![0; places],
             most: 0,
             stopped: false,
@@ -109,9 +106,8 @@ impl<T, O> Mailbox<T, O> {
     }
 
     /// Waits for an order, or for an item of a place that is `wanted`, until `until` (None: without end). An order wins over
-    /// a stop, a stop over an item; of several items the one whose place had the fewest turns, and of these the one that had
-    /// its turn longest ago. But one that will be displaced soon, by its place's `outlook`, lets others go first, even one that
-    /// had a turn more.
+    /// a stop, a stop over an item; of several items the one whose place had the fewest turns. But one that will be displaced
+    /// soon, by its place's `outlook`, lets others go first, even one that had a turn more.
     ///
     /// An item that nobody else waits behind is held back for its place's patience.
     pub fn take(
@@ -200,7 +196,7 @@ struct Next {
 impl<T, O> Inner<T, O> {
     fn next(&self, wanted: impl Fn(usize) -> bool, outlook: impl Fn(usize) -> Outlook) -> Option<Next> {
         let waits = |place: &usize| self.places[*place].is_some() && wanted(*place);
-        let waiting = || self.turns.iter().copied().filter(waits);
+        let waiting = || (0..self.places.len()).filter(waits);
         let fewest = waiting().map(|place| self.turns_of(place)).min()?;
         let others_wait = waiting().nth(1).is_some();
         let place = waiting()
@@ -218,8 +214,6 @@ impl<T, O> Inner<T, O> {
         let item = self.places.get_mut(place)?.take()?;
         self.taken[place] = self.turns_of(place) + 1;
         self.most = self.most.max(self.taken[place]);
-        let turn = self.turns.iter().position(|other| *other == place)?;
-        self.turns[turn..].rotate_left(1);
         Some(item)
     }
 }
@@ -342,7 +336,11 @@ mod tests {
         assert_eq!(take(&mailbox), item(0, 0));
         mailbox.put(0, 9).unwrap();
         assert_eq!(mailbox.take_more(|place| place != 2, 2), [(1, 1), (3, 3)]);
-        assert_eq!(mailbox.take_more(|_| true, 9), [(2, 2), (0, 9)], "the one that was not wanted has waited longest");
+        assert_eq!(
+            mailbox.take_more(|_| true, 9),
+            [(2, 2), (0, 9)],
+            "the one that was not wanted has had the fewest turns"
+        );
         assert_eq!(mailbox.take_more(|_| true, 9), []);
     }
 
