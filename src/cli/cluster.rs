@@ -1,13 +1,13 @@
 //! `looptrans cluster`.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{data::LIMITS, train};
+use super::{data::LIMITS, given, progress};
 use crate::train::{
     cluster::{CLUSTERS, Event, Outcome, Plan, Quality, SHEET, Settings},
     concepts::Assignment,
@@ -87,7 +87,7 @@ pub(super) struct Cluster {
     #[arg(long)]
     threads: Option<u32>,
     /// Where to compute: cpu, cuda, or cuda:1 for the second GPU.
-    #[arg(long, default_value = "cpu", value_parser = train::device)]
+    #[arg(long, default_value = "cpu", value_parser = given::device)]
     device: Device,
     /// Do not open every picture before training.
     #[arg(long)]
@@ -129,12 +129,10 @@ impl Cluster {
             Plan::new(self.settings(), self.backbone.as_deref().context("--backbone is missing")?, &self.out)?
         };
         let Settings { split, affordances, .. } = plan.settings();
-        let dataset = train::open_dataset(&self.data, (split.as_deref(), affordances.as_deref()), self.skip_check)?;
-        let stop = train::stop_on_signals()?;
+        let dataset = given::open_dataset(&self.data, (split.as_deref(), affordances.as_deref()), self.skip_check)?;
+        let stop = given::stop_on_signals()?;
         let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop, ranks: &Alone };
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ({eta} left) {msg}")?;
-        let bar = ProgressBar::new(0).with_style(style);
-        bar.enable_steady_tick(Duration::from_secs(1));
+        let bar = progress::staged(progress::COUNT)?;
         let outcome = plan.train(&job, &mut |event| show(&bar, event))?;
         bar.finish_and_clear();
         self.report(&outcome)
@@ -194,19 +192,10 @@ fn show(bar: &ProgressBar, event: &Event) {
             bar.suspend(|| eprintln!("descriptors in memory: {:.1} MiB (--variants 0 keeps none)", bytes as f64 / MIB));
         }
         Event::Descriptors { done, of } => {
-            bar.set_length(of as u64);
-            bar.set_prefix("descriptors");
-            bar.set_position(done as u64);
+            progress::at(bar, "descriptors", done as u64, of as u64);
         }
         Event::Step { step, of, modularity } => {
-            if bar.prefix() != "steps" {
-                bar.set_prefix("steps");
-                bar.set_length(of);
-                bar.set_position(step);
-                // The steps that were done before do not count for the time left.
-                bar.reset_eta();
-            }
-            bar.set_position(step);
+            progress::at(bar, "steps", step, of);
             bar.set_message(format!("modularity {modularity:.4}"));
         }
     }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::progress;
 use crate::{
     convert::ActionList,
     data::{
@@ -132,8 +132,7 @@ impl Check {
 
 pub(super) fn look(dataset: &Dataset, limits: &Limits) -> anyhow::Result<Vec<PictureFinding>> {
     let pictures: usize = dataset.train.iter().map(|folder| folder.exo.len() + folder.ego.len()).sum();
-    let style = ProgressStyle::with_template("looking at pictures {bar:30} {pos}/{len} ({eta} left)")?;
-    let bar = ProgressBar::new((pictures + dataset.test.len()) as u64).with_style(style);
+    let bar = progress::counting("looking at pictures", pictures + dataset.test.len())?;
     let findings = check_pictures(dataset, limits, &|| bar.inc(1));
     bar.finish_and_clear();
     Ok(findings)

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, builder::PossibleValuesParser};
-use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
 
-use super::data::{DatasetArguments, LIMITS};
+use super::{
+    data::{DatasetArguments, LIMITS},
+    progress,
+};
 use crate::{
     config::ProviderChoice,
     contract::{Bundle, PresenceSource, Size},
@@ -122,7 +124,7 @@ impl Eval {
             if self.model.is_file() && is_wsma(&self.model)? { self.wsma()? } else { self.exportable(&dataset)? };
         let preprocessor = Preprocessor::new(input);
         let mut evaluator = Evaluator { dataset: &dataset, preprocessor, limits: LIMITS };
-        let bar = bar("scoring", dataset.test.len())?;
+        let bar = progress::counting("scoring", dataset.test.len())?;
         let evaluation = evaluator.run(
             &mut *mapper,
             |scored| self.save(scored, &dataset.affordances[scored.item.label]),
@@ -202,15 +204,10 @@ impl Eval {
 /// How far the model's presence can be trusted on the test pictures.
 fn presence(model: &mut Model, dataset: &Dataset) -> anyhow::Result<Option<Trust>> {
     let labelled = Labelled::of(dataset);
-    let bar = bar("judging presence", labelled.len())?;
+    let bar = progress::counting("judging presence", labelled.len())?;
     let trust = trust(model, &labelled, &LIMITS, &mut || bar.inc(1))?;
     bar.finish_and_clear();
     Ok(trust)
-}
-
-fn bar(what: &str, of: usize) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template(&format!("{what} {{bar:30}} {{pos}}/{{len}} ({{eta}} left)"))?;
-    Ok(ProgressBar::new(of as u64).with_style(style))
 }
 
 /// The class map as the protocol sees it: upsampled, its own range stretched to 0 to 255.

@@ -12,10 +12,13 @@ mod data;
 mod eval;
 mod export;
 #[cfg(feature = "train")]
+mod given;
+#[cfg(feature = "train")]
 mod losses;
 mod predict;
 #[cfg(feature = "train")]
 mod pretrain;
+mod progress;
 #[cfg(feature = "train")]
 mod store;
 #[cfg(feature = "train")]

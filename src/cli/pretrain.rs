@@ -1,15 +1,12 @@
 //! `looptrans pretrain`.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{data::LIMITS, train};
+use super::{data::LIMITS, given, progress};
 use crate::{
     export::seeded,
     train::{
@@ -123,7 +120,7 @@ pub(super) struct Pretrain {
     #[arg(long)]
     scored: Option<usize>,
     /// Where to compute: cpu, cuda, or cuda:1 for the second GPU.
-    #[arg(long, default_value = "cpu", value_parser = train::device)]
+    #[arg(long, default_value = "cpu", value_parser = given::device)]
     device: Device,
     /// Print the report as JSON.
     #[arg(long)]
@@ -150,11 +147,9 @@ impl Pretrain {
             Plan::new(self.settings(), init, &self.out)?
         };
         let gallery = Gallery::open(&self.pictures)?;
-        let stop = train::stop_on_signals()?;
+        let stop = given::stop_on_signals()?;
         let job = Job { gallery: &gallery, device: self.device, limits: LIMITS, stop: &stop };
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ({eta} left) {msg}")?;
-        let bar = ProgressBar::new(0).with_style(style);
-        bar.enable_steady_tick(Duration::from_secs(1));
+        let bar = progress::staged(progress::COUNT)?;
         let outcome = plan.train(&job, &mut |event| show(&bar, event))?;
         bar.finish_and_clear();
         self.report(&outcome, gallery.pictures.len())
@@ -220,14 +215,7 @@ fn in_words(score: &Score) -> String {
 fn show(bar: &ProgressBar, event: &Event) {
     match *event {
         Event::Step { step, of, epoch, loss, monitors } => {
-            if bar.length() != Some(of) {
-                // The steps that were done before do not count for the time left.
-                bar.set_length(of);
-                bar.set_position(step);
-                bar.reset_eta();
-            }
-            bar.set_position(step);
-            bar.set_prefix(format!("epoch {epoch}"));
+            progress::at(bar, format!("epoch {epoch}"), step, of);
             bar.set_message(format!("loss {loss:.3}, teacher's entropy {:.2}", monitors.entropy));
         }
         Event::Epoch { epoch, score, collapse } => {

@@ -1,18 +1,16 @@
 //! `looptrans store`.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::HumanBytes;
 use serde::Serialize;
 
 use super::{
     data::LIMITS,
-    train::{assignment, device, open_dataset, read_settings, stop_on_signals, yaml_text},
+    given::{self, assignment, device},
+    progress,
 };
 use crate::train::{
     ranks::Alone,
@@ -108,15 +106,14 @@ impl Store {
 
 impl Build {
     fn run(&self) -> anyhow::Result<()> {
-        let flags = [("data.split", &self.split), ("data.affordances", &self.affordances)];
-        let flags = flags
-            .into_iter()
-            .filter_map(|(key, value)| Some(Assignment { key: key.to_owned(), value: yaml_text(value.as_deref()?) }));
-        let set: Vec<Assignment> = self.set.iter().cloned().chain(flags).collect();
-        let settings = read_settings(self.settings.as_deref(), &set)?;
+        let flags = [
+            ("data.split", given::text(self.split.as_deref())),
+            ("data.affordances", given::text(self.affordances.as_deref())),
+        ];
+        let settings = given::settings(self.settings.as_deref(), &self.set, flags)?;
         let named = (settings.data.split.as_deref(), settings.data.affordances.as_deref());
-        let dataset = open_dataset(&self.data, named, self.skip_check)?;
-        let stop = stop_on_signals()?;
+        let dataset = given::open_dataset(&self.data, named, self.skip_check)?;
+        let stop = given::stop_on_signals()?;
         let limits = LIMITS;
         let job = Job { dataset: &dataset, device: self.device, limits, stop: &stop, ranks: &Alone };
         let precision = if self.half { Precision::F16 } else { Precision::F32 };
@@ -133,50 +130,24 @@ impl Build {
             HumanBytes(bytes),
             out.display()
         );
-        let mut view = View::new()?;
-        let built = builder.run(&mut |progress| view.show(progress));
-        view.bar.finish_and_clear();
-        let kept = || format!("{} of {rows} views are kept in {}; the same command goes on", view.done, out.display());
-        let finished = built.with_context(kept)?;
-        let report = Report { finished, folder: out, variants, precision, done: view.done, volume };
+        let bar = progress::staged(progress::COUNT)?;
+        let mut kept = 0;
+        let built = builder.run(&mut |at| match at {
+            Progress::Pictures { done, of } => progress::at(&bar, "pictures' SHA-256", done as u64, of as u64),
+            Progress::Rows { done, of } => {
+                kept = done;
+                progress::at(&bar, "views", done, of);
+            }
+        });
+        bar.finish_and_clear();
+        let what_is_kept = || format!("{kept} of {rows} views are kept in {}; the same command goes on", out.display());
+        let finished = built.with_context(what_is_kept)?;
+        let report = Report { finished, folder: out, variants, precision, done: kept, volume };
         let mut lines = vec![("store", out.display().to_string())];
-        lines.push(("views", format!("{} of {rows}, {}", view.done, HumanBytes(bytes))));
+        lines.push(("views", format!("{kept} of {rows}, {}", HumanBytes(bytes))));
         if !finished {
             lines.push(("stopped", "the same command goes on".to_owned()));
         }
         super::print_report(self.json, &report, &lines)
-    }
-}
-
-/// What people see while it runs: on stderr.
-struct View {
-    bar: ProgressBar,
-    done: u64,
-}
-
-impl View {
-    fn new() -> anyhow::Result<Self> {
-        let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} ({eta} left)")?;
-        let bar = ProgressBar::new(0).with_style(style);
-        bar.enable_steady_tick(Duration::from_secs(1));
-        Ok(Self { bar, done: 0 })
-    }
-
-    fn show(&mut self, progress: Progress) {
-        let (name, done, of) = match progress {
-            Progress::Pictures { done, of } => ("pictures' SHA-256", done as u64, of as u64),
-            Progress::Rows { done, of } => {
-                self.done = done;
-                ("views", done, of)
-            }
-        };
-        if self.bar.prefix() != name {
-            self.bar.set_prefix(name);
-            self.bar.set_length(of);
-            self.bar.set_position(done);
-            // What was done before does not count for the time left.
-            self.bar.reset_eta();
-        }
-        self.bar.set_position(done);
     }
 }

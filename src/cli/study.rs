@@ -7,12 +7,13 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 use serde::Serialize;
 
 use super::{
     data::LIMITS,
-    train::{assignment, device, open_dataset, read_settings, stop_on_signals, yaml_text},
+    given::{self, assignment, device, number, text},
+    progress,
 };
 use crate::train::{
     run::Device,
@@ -92,16 +93,13 @@ impl StudyArguments {
     /// LoopTrans' settings with the flags that stand for single keys.
     pub fn settings(&self, split: Option<&str>) -> anyhow::Result<Settings> {
         let flags = [
-            ("epochs", self.epochs.map(|value| value.to_string())),
-            ("batch", self.batch.map(|value| value.to_string())),
-            ("looptrans.clusters", self.clusters.as_deref().map(yaml_text)),
-            ("data.split", split.map(yaml_text)),
-            ("data.affordances", self.affordances.as_deref().map(yaml_text)),
+            ("epochs", number(self.epochs)),
+            ("batch", number(self.batch)),
+            ("looptrans.clusters", text(self.clusters.as_deref())),
+            ("data.split", text(split)),
+            ("data.affordances", text(self.affordances.as_deref())),
         ];
-        let flags =
-            flags.into_iter().filter_map(|(key, value)| Some(Assignment { key: key.to_owned(), value: value? }));
-        let set: Vec<Assignment> = self.set.iter().cloned().chain(flags).collect();
-        read_settings(self.settings.as_deref(), &set)
+        given::settings(self.settings.as_deref(), &self.set, flags)
     }
 
     pub fn run(&self, comparison: Comparison<'_>) -> anyhow::Result<()> {
@@ -111,7 +109,7 @@ impl StudyArguments {
             eprintln!("no --clip: WSMA {NO_TEXT_ENCODER}");
         }
         let sets = splits.iter().map(|split| self.open(data, split.as_deref(), &arms)).collect::<Result<_, _>>()?;
-        let stop = stop_on_signals()?;
+        let stop = given::stop_on_signals()?;
         let host = Host { device: self.device, limits: LIMITS, stop: &stop };
         let request = Request {
             command,
@@ -125,8 +123,8 @@ impl StudyArguments {
             out: &self.out,
             keep_weights: self.keep_weights,
         };
-        let mut view = View::new()?;
-        let done = compare(request, host, self.estimate, &mut view);
+        let view = View { bar: progress::staged(progress::SHARE)? };
+        let done = compare(request, host, self.estimate, &view);
         view.bar.finish_and_clear();
         let kept = || format!("what is done is kept in {}; the same command goes on", self.out.display());
         match done.with_context(kept)? {
@@ -142,7 +140,7 @@ impl StudyArguments {
 
     fn open(&self, data: &Path, split: Option<&str>, arms: &[Arm]) -> anyhow::Result<Set> {
         let affordances = arms.first().and_then(|arm| arm.settings.data.affordances.as_deref());
-        let dataset = open_dataset(data, (split, affordances), self.skip_check)?;
+        let dataset = given::open_dataset(data, (split, affordances), self.skip_check)?;
         let name = split.map(str::to_owned).or_else(|| Some(data.file_name()?.to_string_lossy().into_owned()));
         Ok(Set { name: name.unwrap_or_else(|| "data".to_owned()), dataset })
     }
@@ -180,7 +178,7 @@ enum Done {
 }
 
 /// None: stopped.
-fn compare(request: Request<'_>, host: Host<'_>, estimate_only: bool, view: &mut View) -> anyhow::Result<Option<Done>> {
+fn compare(request: Request<'_>, host: Host<'_>, estimate_only: bool, view: &View) -> anyhow::Result<Option<Done>> {
     let Some(study) = Study::prepare(request, host, &mut |event| view.show(&event))? else { return Ok(None) };
     let Some(estimate) = study.measure(&mut |event| view.show(&event))? else { return Ok(None) };
     if estimate_only {
@@ -201,28 +199,22 @@ fn duration(seconds: f64) -> String {
     HumanDuration(Duration::try_from_secs_f64(seconds).unwrap_or_default()).to_string()
 }
 
-/// What people see while it runs: on stderr.
+/// What people see while it runs.
 struct View {
     bar: ProgressBar,
 }
 
 impl View {
-    fn new() -> anyhow::Result<Self> {
-        let style = ProgressStyle::with_template("{prefix} {bar:30} {percent}% ({eta} left) {msg}")?;
-        let bar = ProgressBar::new(0).with_style(style);
-        bar.enable_steady_tick(Duration::from_secs(1));
-        Ok(Self { bar })
-    }
-
-    fn show(&mut self, event: &Event<'_>) {
+    fn show(&self, event: &Event<'_>) {
+        let at = |stage: &'static str, done, of| progress::at(&self.bar, stage, done, of);
         match event {
-            Event::Looked { done, of } => self.at("pictures' SHA-256", *done as u64, *of as u64),
-            Event::Store(Progress::Pictures { done, of }) => self.at("looking at pictures", *done as u64, *of as u64),
-            Event::Store(Progress::Rows { done, of }) => self.at("feature store", *done, *of),
+            Event::Looked { done, of } => at("pictures' SHA-256", *done as u64, *of as u64),
+            Event::Store(Progress::Pictures { done, of }) => at("looking at pictures", *done as u64, *of as u64),
+            Event::Store(Progress::Rows { done, of }) => at("feature store", *done, *of),
             Event::StoreSize(volume) => self.bar.suspend(|| {
                 eprintln!("feature store: {} views, {}", volume.rows, HumanBytes(volume.bytes));
             }),
-            Event::Measured { done, of } => self.at("measuring steps", *done as u64, *of as u64),
+            Event::Measured { done, of } => at("measuring steps", *done as u64, *of as u64),
             Event::Run { place, of, title, seed, training } => {
                 let run = format!("run {place}/{of}: {title}, seed {seed}, {training}");
                 // In a log file there is no bar, and a run takes minutes.
@@ -231,21 +223,10 @@ impl View {
                 }
                 self.bar.set_message(run);
             }
-            Event::Work { done, of } => self.at("training", (1e3 * done) as u64, (1e3 * of) as u64),
+            Event::Work { done, of } => at("training", (1e3 * done) as u64, (1e3 * of) as u64),
             Event::Skipped { set, reasons } => self.bar.suspend(|| {
                 reasons.iter().for_each(|reason| eprintln!("{set}: not tested: {reason}"));
             }),
         }
-    }
-
-    fn at(&mut self, what: &'static str, done: u64, of: u64) {
-        if self.bar.prefix() != what {
-            self.bar.set_prefix(what);
-            self.bar.set_length(of);
-            self.bar.set_position(done);
-            // What was done before does not count for the time left.
-            self.bar.reset_eta();
-        }
-        self.bar.set_position(done);
     }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 
+use super::progress;
 use crate::synth::{self, Report, Settings, Size};
 
 /// Draw a dataset: objects with parts, people who use them, exact ground truth.
@@ -87,8 +87,7 @@ impl Synth {
 
     fn draw(&self, out: &Path) -> anyhow::Result<Report> {
         let size = self.size.size();
-        let style = ProgressStyle::with_template("drawing pictures {bar:30} {pos}/{len} ({eta} left)")?;
-        let bar = ProgressBar::new(synth::picture_count(&size) as u64).with_style(style);
+        let bar = progress::counting("drawing pictures", synth::picture_count(&size))?;
         let report = synth::write(&Settings { out: out.to_owned(), seed: self.seed, size }, &|| bar.inc(1));
         bar.finish_and_clear();
         Ok(report?)

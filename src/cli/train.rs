@@ -1,24 +1,23 @@
 //! `looptrans train`.
 
 use std::{
-    fs, mem,
+    mem,
     path::{Path, PathBuf},
-    str::FromStr,
-    sync::{Arc, atomic::AtomicBool},
     thread,
     time::Duration,
 };
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
-use signal_hook::{consts::TERM_SIGNALS, flag};
 
-use super::data::{LIMITS, look};
+use super::{
+    data::LIMITS,
+    given::{self, assignment, device, number, text},
+    progress,
+};
 use crate::{
-    convert::ActionList,
-    data::{Dataset, index::Source, leave_out},
     metrics::Mean,
     train::{
         ranks::{self, Ranks},
@@ -165,42 +164,38 @@ impl Train {
         }
         let data = &plan.settings().data;
         let named = (data.split.as_deref(), data.affordances.as_deref());
-        let dataset = checked_dataset(&self.data, named, self.skip_check)?;
-        let stop = stop_on_signals()?;
+        let dataset = given::checked_dataset(&self.data, named, self.skip_check)?;
+        let stop = given::stop_on_signals()?;
         let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop, ranks };
         if !ranks.leads() {
             plan.train(&job, &mut |_| ())?;
             return Ok(());
         }
-        say_left_out(&dataset);
-        let mut view = View::new()?;
+        given::say_left_out(&dataset);
+        let view = View { bar: progress::staged(progress::COUNT)? };
         let outcome = plan.train(&job, &mut |event| view.show(event))?;
         view.bar.finish_and_clear();
         self.report(&outcome, dataset.left_out.len())
     }
 
     fn new_run(&self) -> anyhow::Result<Plan> {
-        let settings = read_settings(self.settings.as_deref(), &self.assignments())?;
         let backbone = self.backbone.as_deref().context("--backbone is missing")?;
-        Ok(Plan::new(settings, backbone, &self.out)?)
+        Ok(Plan::new(self.settings()?, backbone, &self.out)?)
     }
 
-    /// --set and the flags that stand for single keys.
-    fn assignments(&self) -> Vec<Assignment> {
+    fn settings(&self) -> anyhow::Result<Settings> {
         let flags = [
-            ("epochs", self.epochs.map(|value| value.to_string())),
-            ("batch", self.batch.map(|value| value.to_string())),
-            ("seed", self.seed.map(|value| value.to_string())),
-            ("optimizer.lr", self.lr.map(|value| value.to_string())),
-            ("looptrans.clusters", self.clusters.as_deref().map(yaml_text)),
+            ("epochs", number(self.epochs)),
+            ("batch", number(self.batch)),
+            ("seed", number(self.seed)),
+            ("optimizer.lr", number(self.lr)),
+            ("looptrans.clusters", text(self.clusters.as_deref())),
             ("looptrans.options.empty_part", self.reference_quirks.then(|| "official_nan".to_owned())),
-            ("wsma.clip", self.clip.as_deref().map(yaml_text)),
-            ("data.split", self.split.as_deref().map(yaml_text)),
-            ("data.affordances", self.affordances.as_deref().map(yaml_text)),
+            ("wsma.clip", text(self.clip.as_deref())),
+            ("data.split", text(self.split.as_deref())),
+            ("data.affordances", text(self.affordances.as_deref())),
         ];
-        let flags =
-            flags.into_iter().filter_map(|(key, value)| Some(Assignment { key: key.to_owned(), value: value? }));
-        self.set.iter().cloned().chain(flags).collect()
+        given::settings(self.settings.as_deref(), &self.set, flags)
     }
 
     fn features(&self) -> FeatureOrigin {
@@ -238,103 +233,23 @@ impl Train {
     }
 }
 
-/// [`checked_dataset`], what is left out of it said.
-pub(super) fn open_dataset(
-    root: &Path,
-    named: (Option<&str>, Option<&str>),
-    skip_check: bool,
-) -> anyhow::Result<Dataset> {
-    let dataset = checked_dataset(root, named, skip_check)?;
-    say_left_out(&dataset);
-    Ok(dataset)
-}
-
-/// The dataset of a split and an affordance list, without the pictures that can't be read, unless they are to be found out
-/// later.
-fn checked_dataset(
-    root: &Path,
-    (split, affordances): (Option<&str>, Option<&str>),
-    skip_check: bool,
-) -> anyhow::Result<Dataset> {
-    let actions = affordances.map(ActionList::read).transpose()?;
-    let actions = actions.map_or_else(Vec::new, |list| list.actions);
-    let mut dataset = Dataset::open(&Source { root, split, affordances: &actions })?;
-    if !skip_check {
-        let findings = look(&dataset, &LIMITS)?;
-        leave_out(&mut dataset, &findings);
-    }
-    Ok(dataset)
-}
-
-fn say_left_out(dataset: &Dataset) {
-    const SHOWN: usize = 10;
-    for left in dataset.left_out.iter().take(SHOWN) {
-        eprintln!("left out: {}: {}", left.path.display(), left.reason);
-    }
-    if dataset.left_out.len() > SHOWN {
-        eprintln!("left out: {} in all; `looptrans data check` names them", dataset.left_out.len());
-    }
-}
-
-/// Set by Ctrl-C and the like. The second signal of its kind ends the program at once: what is on disk is whole at every
-/// moment.
-pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in TERM_SIGNALS {
-        flag::register_conditional_shutdown(*signal, 130, Arc::clone(&stop))?;
-        flag::register(*signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
-}
-
-/// Settings from a file, or as published, under the command line's.
-pub(super) fn read_settings(file: Option<&Path>, set: &[Assignment]) -> anyhow::Result<Settings> {
-    let (text, origin) = match file {
-        None => ("{}".to_owned(), "settings".to_owned()),
-        Some(file) => {
-            let origin = file.display().to_string();
-            (fs::read_to_string(file).with_context(|| format!("cannot read {origin}"))?, origin)
-        }
-    };
-    Ok(Settings::read(&text, &origin, set)?)
-}
-
-/// A text as YAML, whatever is in it.
-pub(super) fn yaml_text(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
 fn scores(mean: &Mean) -> String {
     let nss = mean.nss.map_or_else(|| "none".to_owned(), |nss| format!("{nss:.3}"));
     format!("KLD {:.3}, SIM {:.3}, NSS {nss} over {} pictures", mean.kld, mean.sim, mean.items)
 }
 
-/// What people see while it runs: on stderr.
+/// What people see while it runs.
 struct View {
     bar: ProgressBar,
 }
 
 impl View {
-    fn new() -> anyhow::Result<Self> {
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} ({eta} left) {msg}")?;
-        let bar = ProgressBar::new(0).with_style(style);
-        bar.enable_steady_tick(Duration::from_secs(1));
-        Ok(Self { bar })
-    }
-
-    fn show(&mut self, event: &Event<'_>) {
+    fn show(&self, event: &Event<'_>) {
         let bar = &self.bar;
         match event {
             Event::Step { at: (epoch, step), of: (epochs, steps), losses, total } => {
                 let done = (epoch - 1) * steps + step;
-                if bar.length() != Some(epochs * steps) {
-                    // The steps that were done before do not count for the time left.
-                    bar.set_length(epochs * steps);
-                    bar.set_position(done);
-                    bar.reset_eta();
-                }
-                bar.set_position(done);
-                bar.set_prefix(format!("epoch {epoch}/{epochs}"));
+                progress::at(bar, format!("epoch {epoch}/{epochs}"), done, epochs * steps);
                 let terms: Vec<String> = losses.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
                 bar.set_message(format!("loss {total:.3} ({})", terms.join(" ")));
             }
@@ -349,21 +264,6 @@ impl View {
                 }
             }
         }
-    }
-}
-
-pub(super) fn assignment(text: &str) -> Result<Assignment, String> {
-    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE, such as optimizer.lr=0.0005")?;
-    Ok(Assignment { key: key.to_owned(), value: value.to_owned() })
-}
-
-pub(super) fn device(text: &str) -> Result<Device, String> {
-    let number = |text| usize::from_str(text).map_err(|_| "expected cpu, cuda or cuda:NUMBER".to_owned());
-    match text.split_once(':') {
-        None if text == "cpu" => Ok(Device::Cpu),
-        None if text == "cuda" => Ok(Device::Cuda(0)),
-        Some(("cuda", index)) => number(index).map(Device::Cuda),
-        _ => Err("expected cpu, cuda or cuda:NUMBER".to_owned()),
     }
 }
 
@@ -385,7 +285,7 @@ mod tests {
         let empty_part = |more: &[&str]| {
             let words = ["looptrans", "data", "--out", "run", "--backbone", "dino.safetensors"].iter().chain(more);
             let Line { train } = Line::try_parse_from(words).unwrap();
-            let settings = read_settings(None, &train.assignments()).unwrap();
+            let settings = train.settings().unwrap();
             settings.looptrans.unwrap().options.empty_part
         };
         assert_eq!(empty_part(&[]), EmptyPart::Skip);

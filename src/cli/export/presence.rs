@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::super::data::LIMITS;
+use super::super::{data::LIMITS, progress};
 use crate::{
     contract::{PresenceQuality, PresenceSource},
     data::{Dataset, index::Source},
@@ -80,8 +79,7 @@ impl PresenceArguments {
             None | Some(ExportChoice::Auto) => vec![PresenceSource::Scam, PresenceSource::Pixel],
             _ => vec![settings.presence],
         };
-        let style = ProgressStyle::with_template("judging presence {bar:30} {pos}/{len} ({eta} left)")?;
-        let bar = ProgressBar::new((labelled.len() * sources.len()) as u64).with_style(style);
+        let bar = progress::counting("judging presence", labelled.len() * sources.len())?;
         let subject = Subject { weights_file, settings, infer, limits: LIMITS };
         let (source, quality) = calibrate(&subject, &labelled, &sources, &mut || bar.inc(1))?;
         bar.finish_and_clear();

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, builder::PossibleValuesParser};
 use image::{ExtendedColorType, RgbImage};
-use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::ArrayView3;
 use ndarray_npy::WriteNpyExt;
 
+use super::progress;
 use crate::{
     config::{NodeSettings, Overrides, ProviderChoice},
     contract::Bundle,
@@ -81,7 +81,7 @@ impl Predict {
         let mut pipeline = Pipeline::new(model, settings)?;
         let outputs = self.outputs(&bundle)?;
         let mut report = Report::new(&bundle.contract.actions, &pipeline);
-        let bar = progress_bar(self.images.len())?;
+        let bar = progress::counting("pictures", self.images.len())?;
         for (image, stem) in self.images.iter().zip(&outputs.stems) {
             bar.set_message(stem.clone());
             let done = picture::load(image, &limits).map_err(anyhow::Error::from);
@@ -189,10 +189,4 @@ impl Predict {
             ],
         )
     }
-}
-
-/// On stderr; hidden where that is no terminal.
-fn progress_bar(pictures: usize) -> anyhow::Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} ({eta} left)")?;
-    Ok(ProgressBar::new(pictures as u64).with_style(style))
 }
