@@ -1,5 +1,6 @@
 //! The bars of long work: on stderr, hidden where that is no terminal.
 
+#[cfg(feature = "train")]
 use std::{borrow::Cow, time::Duration};
 
 use indicatif::{ProgressBar, ProgressStyle};

@@ -49,14 +49,14 @@ the learned prompts are off. That is not the published method; the run, its weig
 Ctrl-C ends the run after the step it is in; --resume goes on. On a CPU with the same number of threads the resumed run
 is, bit for bit, the one that was not interrupted.
 
-In the run's folder: last.safetensors (to go on from), best.safetensors (the weights with the lowest test KLD),
-weights.safetensors (after the last epoch; both for looptrans export), metrics.csv (losses of every step, KLD, SIM and NSS
+In the run's folder: last.safetensors (to go on from), best.safetensors (the weights with the lowest test KLD,
+where there are test pictures), weights.safetensors (after the last epoch; both for looptrans export, WSMA's for looptrans eval alone), metrics.csv (losses of every step, KLD, SIM and NSS
 of every epoch; for TensorBoard the same, with test pictures, in events.out.tfevents.looptrans: `tensorboard --logdir runs`)
 and report.html (their curves, scores by action, test pictures with heat; to be opened in a browser).
 
 Built with --features distributed, several processes train one run together; each takes its part of every batch, and the
 losses are those of one process with the same --batch:
-  mpirun -n 2 looptrans train AGD20K --backbone dino.safetensors --out runs/seen
+  mpirun -n 2 looptrans train AGD20K --split Seen --backbone dino.safetensors --out runs/seen
 WSMA trains in one process, because it normalises patches over the samples of a batch.
 
 Training on a GPU is written but was never run.")]
