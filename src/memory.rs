@@ -6,9 +6,14 @@
 /// picture of rgb8 (6.2 MB): pages that are new for every frame cost more than the frame's copy.
 #[cfg(target_env = "gnu")]
 const MAPPED_FROM_BYTES: i32 = 8 << 20;
-/// What may stay free at the end of a heap; below it, freeing costs nothing.
+/// What may stay free at the end of an arena; below it, freeing costs nothing.
 #[cfg(target_env = "gnu")]
 const SPARE_BYTES: i32 = 16 << 20;
+
+/// How many arenas there are. By default each thread gets one, up to eight for each core, and each keeps what may stay free:
+/// the process then grows for hours. What takes turns here are blocks of a frame's size, some hundred a second.
+#[cfg(target_env = "gnu")]
+const ARENAS: i32 = 2;
 
 /// Sets the allocator up. At the start of the process, before there are threads.
 pub fn settle() {
@@ -18,6 +23,7 @@ pub fn settle() {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_FROM_BYTES);
         libc::mallopt(libc::M_TRIM_THRESHOLD, SPARE_BYTES);
+        libc::mallopt(libc::M_ARENA_MAX, ARENAS);
     }
 }
 

@@ -435,6 +435,20 @@ fn on_demand_one_frame_is_processed_for_each_request() {
 }
 
 #[test]
+fn a_frame_that_comes_while_the_mode_changes_is_counted() {
+    let rig = start(settings(), false);
+    rig.one(red(1));
+    // Without an order the loop does not know of the mode before it has taken the frame.
+    rig.settings.send_replace(Arc::new(on_demand()));
+    rig.one(red(2));
+    rig.intake.offer(0, red(3));
+    let (published, summary) = rig.stop();
+    let counts = summary.frames.counts;
+    assert_eq!((published.len(), counts.processed, counts.waiting), (2, 2, 0), "{counts:?}");
+    assert_eq!((counts.frames_in, counts.dropped_by["stopped"]), (3, 1), "the third waits for somebody who asks");
+}
+
+#[test]
 fn a_look_beside_the_stream_leaves_it_as_it_is() {
     let rig = start(settings(), false);
     let asked = rig.ask(&["blue"], AN_HOUR);

@@ -175,7 +175,8 @@ pub static PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "input_timeout",
         live: true,
-        description: "When no frame could be processed for this long, the node says why [s].",
+        description: "When no frame could be processed for this long, or for two periods of max_rate where these are longer, the node \
+                      says why [s].",
         kind: Kind::Double {
             default: value(2.0),
             range: (0.1, 60.0),

@@ -12,6 +12,9 @@ use crate::{
 /// Stamps further ahead of the clock than this are wrong; less is how far clocks of two machines differ.
 const FUTURE_TOLERANCE_NANOS: i64 = 1_000_000_000;
 
+/// For any lower rate; a year.
+const LONGEST_PERIOD: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// What to admit. Made from [`NodeSettings`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdmissionSettings {
@@ -105,8 +108,15 @@ impl Admission {
             return Verdict::Reject(FrameError::Stamp { stamp, fault });
         }
         let went_back = match fault {
-            // A wrong stamp says nothing about order or age; a driver that never sets it would be all duplicates.
-            Some(_) => false,
+            // A wrong stamp says nothing about order or age; a driver that never sets it would be all duplicates. How long
+            // the frame has waited is known all the same.
+            Some(_) => {
+                let waited = times.now.saturating_duration_since(times.received);
+                if self.settings.max_input_age.is_some_and(|limit| waited > limit) {
+                    return Verdict::Drop(DropReason::TooOld);
+                }
+                false
+            }
             None => {
                 if self.last == Some(stamp) {
                     return Verdict::Drop(DropReason::Duplicate);
@@ -144,7 +154,8 @@ impl Admission {
         let Some(hz) = self.settings.max_rate_hz else {
             return true;
         };
-        let period = Duration::from_secs_f64(1.0 / hz);
+        // The least rates have periods that are no durations.
+        let period = Duration::try_from_secs_f64(1.0 / hz).unwrap_or(LONGEST_PERIOD).min(LONGEST_PERIOD);
         let due = self.due.unwrap_or(now);
         if now < due {
             return false;
@@ -286,6 +297,28 @@ mod tests {
         assert_eq!(admission.decide(&times(NOW_NANOS - 500_000_001)), Verdict::Drop(DropReason::TooOld));
         let epoch = FrameTimes { stamp: Stamp { sec: 0, nanosec: 1 }, ros_now_nanos: i64::MAX, ..times(0) };
         assert_eq!(admission.decide(&epoch), Verdict::Drop(DropReason::TooOld), "no overflow");
+    }
+
+    #[test]
+    fn a_frame_with_a_wrong_stamp_that_waited_for_longer_than_the_limit_is_dropped() {
+        let limit = Duration::from_millis(500);
+        for stamp_policy in [StampPolicy::Restamp, StampPolicy::Accept] {
+            let mut admission =
+                Admission::new(AdmissionSettings { stamp_policy, max_input_age: Some(limit), ..settings() });
+            let fresh = times(0);
+            admitted(admission.decide(&FrameTimes { now: fresh.received + limit, ..fresh }));
+            let late = FrameTimes { now: fresh.received + limit + Duration::from_millis(1), ..fresh };
+            assert_eq!(admission.decide(&late), Verdict::Drop(DropReason::TooOld));
+        }
+    }
+
+    #[test]
+    fn the_least_rate_lets_one_frame_through() {
+        for hz in [f64::MIN_POSITIVE, 1e-20, 1e-9] {
+            let mut admission = Admission::new(AdmissionSettings { max_rate_hz: Some(hz), ..settings() });
+            admitted(admission.decide(&times(NOW_NANOS - 2)));
+            assert_eq!(admission.decide(&times(NOW_NANOS - 1)), Verdict::Drop(DropReason::RateLimit));
+        }
     }
 
     #[test]

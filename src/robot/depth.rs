@@ -146,6 +146,8 @@ enum NoDepth {
     Late { median_millis: Option<f64> },
     #[error("no depth image lies within sync_slop of the picture{}", offset_text(*.median_millis))]
     Unsynced { median_millis: Option<f64> },
+    #[error("the picture's stamp is wrong (stamp_policy lets it pass), so no depth image is known to be of its moment")]
+    Undated,
 }
 
 fn offset_text(median_millis: Option<f64>) -> String {
@@ -160,7 +162,7 @@ impl NoDepth {
             Self::Calibration(_) => DepthState::NoCameraInfo,
             Self::Depth(_) => DepthState::Invalid,
             Self::Late { .. } => DepthState::Late,
-            Self::Unsynced { .. } => DepthState::Unsynced,
+            Self::Unsynced { .. } | Self::Undated => DepthState::Unsynced,
         }
     }
 
@@ -170,6 +172,7 @@ impl NoDepth {
             Self::Depth(_) => "invalid",
             Self::Late { .. } => "late",
             Self::Unsynced { .. } => "unsynced",
+            Self::Undated => "undated",
         }
     }
 }
@@ -184,6 +187,8 @@ pub struct DepthStage<D> {
     camera: Option<(Calibration, Size, CameraModel)>,
     measurer: GraspMeasurer,
     begun: Option<Instant>,
+    /// The picture's stamp says nothing of its moment.
+    is_undated: bool,
     log: LogLimit,
     had_trouble: bool,
 }
@@ -209,6 +214,7 @@ impl<D: Incoming> DepthStage<D> {
             camera: None,
             measurer: GraspMeasurer::default(),
             begun: None,
+            is_undated: false,
             log: LogLimit::new(LOG_INTERVAL),
             had_trouble: false,
         }
@@ -219,10 +225,14 @@ impl<D: Incoming> DepthStage<D> {
         self.settings = settings;
     }
 
-    /// Work on a picture begins: its depth is looked for from now on.
-    pub fn begin(&mut self, stamp: Stamp) {
+    /// Work on a picture begins: its depth is looked for from now on. None: its stamp is wrong; then it has no 3D, for of
+    /// equal wrong stamps any depth image would do.
+    pub fn begin(&mut self, stamp: Option<Stamp>) {
         self.begun = Some(Instant::now());
-        self.inbox.sync().aim(stamp.nanos());
+        self.is_undated = stamp.is_none();
+        if let Some(stamp) = stamp {
+            self.inbox.sync().aim(stamp.nanos());
+        }
     }
 
     /// Measures the picture's regions. Waits for its depth, but no longer than `depth_wait` from [`Self::begin`].
@@ -255,6 +265,9 @@ impl<D: Incoming> DepthStage<D> {
     ) -> Result<Vec<RegionDepth>, NoDepth> {
         // First, since no depth helps without it.
         self.prepare_camera(picture, newest)?;
+        if self.is_undated {
+            return Err(NoDepth::Undated);
+        }
         let deadline = self.begun.take().map_or_else(Instant::now, |begun| begun + self.settings.wait);
         let message = match self.inbox.wait(self.settings.slop, deadline) {
             Match::Found(message) => message,

@@ -30,6 +30,7 @@ pub(super) struct Inner {
     /// Dropped frames of which a result has told.
     drops_told: u64,
     started: Instant,
+    last_arrived: Option<Instant>,
     last_processed: Option<Instant>,
     counts_when_processed: Counts,
     last_trouble: Option<String>,
@@ -54,6 +55,8 @@ pub struct HealthSnapshot {
     pub latency_millis: Percentiles,
     /// Each stage's name and time [ms], in their order.
     pub stages_millis: [(&'static str, Percentiles); 7],
+    /// Time since a frame last arrived, or since the start.
+    pub empty_for: Duration,
     /// Time since a frame was last processed, or since the start.
     pub quiet_for: Duration,
     /// What arrived and ended since a frame was last processed, or since the start.
@@ -103,6 +106,7 @@ impl Health {
     pub fn resumed(&self, now: Instant) {
         let mut inner = self.lock();
         inner.started = now;
+        inner.last_arrived = None;
         inner.last_processed = None;
         inner.counts_when_processed = inner.counts.clone();
         inner.last_trouble = None;
@@ -121,6 +125,7 @@ impl Health {
     pub(crate) fn arrived(&self, now: Instant) {
         let mut inner = self.lock();
         inner.counts.arrived();
+        inner.last_arrived = Some(now);
         inner.arrivals.tick(now);
     }
 
@@ -174,6 +179,7 @@ impl Health {
             age_seconds: inner.windows.ages_seconds.percentiles(),
             latency_millis: inner.windows.latencies_millis.percentiles(),
             stages_millis: inner.windows.stages_millis(),
+            empty_for: now.saturating_duration_since(inner.last_arrived.unwrap_or(inner.started)),
             quiet_for: now.saturating_duration_since(inner.last_processed.unwrap_or(inner.started)),
             since_processed: inner.counts.since(&inner.counts_when_processed),
             last_trouble: inner.last_trouble.clone(),
@@ -194,6 +200,7 @@ impl Inner {
             counts: Counts::default(),
             drops_told: 0,
             started: now,
+            last_arrived: None,
             last_processed: None,
             counts_when_processed: Counts::default(),
             last_trouble: None,

@@ -127,9 +127,9 @@ impl<I, A> Intake<I, A> {
         self.mailbox.take_now(camera)
     }
 
-    /// The frames of up to `most` cameras that wait now.
-    pub(crate) fn take_more(&self, most: usize) -> Vec<(usize, I)> {
-        self.mailbox.take_more(|_| true, most)
+    /// The frames of up to `most` cameras that wait now, but of `first`: a newer one of its own may have come since.
+    pub(crate) fn take_more(&self, first: usize, most: usize) -> Vec<(usize, I)> {
+        self.mailbox.take_more(|camera| camera != first, most)
     }
 
     /// Forgets the cameras' rhythms.
@@ -185,6 +185,17 @@ mod tests {
         assert_eq!((take(&intake), take(&intake)), (Some((0, 1)), Some((1, 11))));
         assert_eq!((counts(&intake, 0).frames_in, counts(&intake, 0).dropped), (1, 0));
         assert_eq!((counts(&intake, 1).frames_in, counts(&intake, 1).dropped), (2, 1));
+    }
+
+    #[test]
+    fn frames_that_go_along_are_other_cameras() {
+        let intake = intake(3);
+        intake.offer(0, 1);
+        assert_eq!(take(&intake), Some((0, 1)));
+        // Between the two calls the first camera's next frame may come.
+        [(0, 2), (1, 10), (2, 20)].into_iter().for_each(|(camera, frame)| intake.offer(camera, frame));
+        assert_eq!(intake.take_more(0, 3), [(1, 10), (2, 20)]);
+        assert_eq!(take(&intake), Some((0, 2)));
     }
 
     #[test]

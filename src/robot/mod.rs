@@ -46,7 +46,7 @@ pub use orders::Swap;
 pub use orders::{Detect, DetectError, Order};
 #[cfg(feature = "onnx")]
 pub use run::{Engine, run};
-pub use silence::{InputFacts, PublisherFacts, SilenceLevel, SilenceReport, SilenceWatch};
+pub use silence::{InputFacts, PublisherFacts, SilenceLevel, SilenceReport, SilenceWatch, timeout as silence_timeout};
 pub use sink::{PublishError, PublishFacts, Sink};
 pub use statistics::Percentiles;
 pub use totals::{FrameSummary, Summary, Totals};

@@ -1,4 +1,5 @@
-//! Silence explains itself: when no frame could be processed for `input_timeout`, one sentence says why.
+//! Silence explains itself: when no frame could be processed for `input_timeout` (or for two periods of `max_rate`, where that
+//! is longer), one sentence says why.
 
 use std::{mem, time::Duration};
 
@@ -7,8 +8,9 @@ use super::{
     accounting::DropReason,
     matching::{MatchingQos, Mismatch},
 };
+use crate::config::NodeSettings;
 
-/// A silence this many times `input_timeout` is an error, not a warning.
+/// A silence this many times as long is an error, not a warning.
 const ERROR_FACTOR: u32 = 5;
 
 /// What the middleware knows about the input topic.
@@ -58,9 +60,9 @@ pub struct PublisherFacts {
 pub enum SilenceLevel {
     /// Frames are processed again.
     Over,
-    /// Longer than `input_timeout`.
+    /// Longer than [`timeout`].
     Warn,
-    /// Longer than five times `input_timeout`.
+    /// Longer than five times that.
     Error,
 }
 
@@ -94,17 +96,17 @@ enum Cause {
 }
 
 impl SilenceWatch {
-    /// Reports silences longer than `input_timeout`.
-    pub fn new(input_timeout: Duration) -> Self {
-        Self { timeout: input_timeout, said: None, quiet_before: Duration::ZERO }
+    /// Reports silences longer than `timeout`: see [`timeout`].
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, said: None, quiet_before: Duration::ZERO }
     }
 
-    /// Another `input_timeout`, from the next check on.
-    pub fn set_timeout(&mut self, input_timeout: Duration) {
-        self.timeout = input_timeout;
+    /// Another one, from the next check on.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
-    /// Call it several times per `input_timeout`. Returns a sentence when a silence begins, gets worse, changes its
+    /// Call it several times per timeout. Returns a sentence when a silence begins, gets worse, changes its
     /// cause or ends, and None while there is nothing new to say. `facts` is asked only during a silence.
     pub fn check(&mut self, health: &HealthSnapshot, facts: impl FnOnce() -> InputFacts) -> Option<SilenceReport> {
         let before = mem::replace(&mut self.quiet_before, health.quiet_for);
@@ -113,11 +115,11 @@ impl SilenceWatch {
             let sentence = format!("frames are processed again after {:.1} s", before.as_secs_f64());
             return Some(SilenceReport { level: SilenceLevel::Over, sentence });
         }
-        if is_busy(health) {
+        if self.is_busy(health) {
             return None;
         }
         let facts = facts();
-        let (cause, reason) = explain(health, &facts);
+        let (cause, reason) = self.explain(health, &facts);
         let level = if self.is_long(health) { SilenceLevel::Error } else { SilenceLevel::Warn };
         if self.said == Some((level, cause)) {
             return None;
@@ -134,32 +136,46 @@ impl SilenceWatch {
 
     /// Why it is silent now, for the status; None while it is not.
     pub fn reason(&self, health: &HealthSnapshot, facts: &InputFacts) -> Option<String> {
-        (health.quiet_for >= self.timeout && !is_busy(health)).then(|| explain(health, facts).1)
+        (health.quiet_for >= self.timeout && !self.is_busy(health)).then(|| self.explain(health, facts).1)
     }
-}
 
-/// Is the model just slow? Then a frame is being worked on, and nothing went wrong since the last one.
-fn is_busy(health: &HealthSnapshot) -> bool {
-    health.counts.waiting > 0 && health.last_trouble.is_none()
-}
-
-fn explain(health: &HealthSnapshot, facts: &InputFacts) -> (Cause, String) {
-    let since = &health.since_processed;
-    let no_clock = since.dropped_by.contains_key(DropReason::NoClock.name());
-    if !facts.clock_started || no_clock && since.rejected == 0 && since.dropped_by.len() == 1 {
-        return (Cause::NoClock, "waiting for /clock, since use_sim_time is on".to_owned());
+    /// Is a frame being worked on, or does a new one wait for whoever may ask? Not where something went wrong since the last
+    /// result, nor where what waits is all that ever came.
+    fn is_busy(&self, health: &HealthSnapshot) -> bool {
+        let is_waiting = health.counts.waiting > 0 && !self.is_empty(health);
+        health.last_trouble.is_none() && (health.running_for.is_some() || is_waiting)
     }
-    if since.rejected + since.dropped > 0 {
-        let last = health.last_trouble.as_deref().unwrap_or("a newer one came each time");
-        return if since.dropped == 0 {
+
+    /// Has nothing come for so long that it would be a silence by itself?
+    pub fn is_empty(&self, health: &HealthSnapshot) -> bool {
+        health.empty_for >= self.timeout
+    }
+
+    fn explain(&self, health: &HealthSnapshot, facts: &InputFacts) -> (Cause, String) {
+        let since = &health.since_processed;
+        let no_clock = since.dropped_by.contains_key(DropReason::NoClock.name());
+        if !facts.clock_started || no_clock && since.rejected == 0 && since.dropped_by.len() == 1 {
+            return (Cause::NoClock, "waiting for /clock, since use_sim_time is on".to_owned());
+        }
+        if since.rejected + since.dropped == 0 || self.is_empty(health) {
+            return explain_nothing_came(facts);
+        }
+        let last = health.last_trouble.as_deref().unwrap_or("a newer one came each time, or max_rate let none through");
+        if since.dropped == 0 {
             (Cause::AllRejected, format!("{} frames came, all rejected; the last: {last}", since.rejected))
         } else {
             let (dropped, rejected) = (since.dropped, since.rejected);
             let came = dropped + rejected;
             (Cause::AllDropped, format!("{came} frames came, {dropped} dropped, {rejected} rejected; the last: {last}"))
-        };
+        }
     }
-    explain_nothing_came(facts)
+}
+
+/// How long a silence lasts before it is told: `input_timeout`, but no less than two periods of `max_rate`.
+pub fn timeout(settings: &NodeSettings) -> Duration {
+    let periods =
+        settings.max_rate_hz.map(|hz| Duration::try_from_secs_f64(2.0 / hz).unwrap_or(Duration::MAX / ERROR_FACTOR));
+    settings.input_timeout.max(periods.unwrap_or_default()).min(Duration::MAX / ERROR_FACTOR)
 }
 
 fn explain_nothing_came(facts: &InputFacts) -> (Cause, String) {
@@ -265,7 +281,7 @@ mod tests {
         let started = Instant::now();
         let health = Health::started_at(started);
         for _ in 0..12 {
-            health.arrived(started);
+            health.arrived(started + TIMEOUT / 2);
             health.failed(Outcome::Rejected(RejectReason::BadImage), "step 0");
         }
         assert_eq!(
@@ -301,8 +317,38 @@ mod tests {
         let started = Instant::now();
         let health = Health::started_at(started);
         health.arrived(started);
-        let snapshot = health.snapshot(started + TIMEOUT * 2);
-        assert_eq!(SilenceWatch::new(TIMEOUT).check(&snapshot, || facts(vec![camera()])), None);
+        let beat = health.pulse().begin();
+        let check =
+            || SilenceWatch::new(TIMEOUT).check(&health.snapshot(started + TIMEOUT * 2), || facts(vec![camera()]));
+        assert_eq!(check(), None);
+        drop(beat);
+        assert!(check().is_some(), "nobody works on it, and no newer one has come");
+    }
+
+    #[test]
+    fn frames_that_nobody_asks_for_are_no_silence_while_they_come() {
+        let started = Instant::now();
+        let health = Health::started_at(started);
+        let at = |second: u32| started + Duration::from_secs(second.into());
+        for second in 0..10 {
+            if second > 0 {
+                health.ended(Outcome::Dropped(DropReason::Superseded));
+            }
+            health.arrived(at(second));
+        }
+        let mut watch = SilenceWatch::new(TIMEOUT);
+        assert_eq!(watch.reason(&health.snapshot(at(10)), &facts(vec![camera()])), None);
+        let report = watch.check(&health.snapshot(at(11)), || facts(vec![])).unwrap();
+        assert!(report.sentence.contains("no publisher on /camera/image"), "{}", report.sentence);
+    }
+
+    #[test]
+    fn a_low_rate_is_no_silence() {
+        let settings = |max_rate_hz| NodeSettings { max_rate_hz, input_timeout: TIMEOUT, ..NodeSettings::defaults() };
+        assert_eq!(timeout(&settings(None)), TIMEOUT);
+        assert_eq!(timeout(&settings(Some(30.0))), TIMEOUT);
+        assert_eq!(timeout(&settings(Some(0.2))), Duration::from_secs(10));
+        assert!(timeout(&settings(Some(f64::MIN_POSITIVE))) > TIMEOUT);
     }
 
     #[test]

@@ -38,8 +38,9 @@ pub trait Sink {
     /// From the next frame on another model works: "<name>:<12 hex digits of its sha256>".
     fn model_changed(&mut self, model_id: &str);
 
-    /// Work on the frame of this stamp begins: what else belongs to it can be gathered meanwhile.
-    fn begin(&mut self, _stamp: Stamp) {}
+    /// Work on a frame begins: what else belongs to it can be gathered meanwhile. None: its stamp is wrong, so nothing is known
+    /// of its moment.
+    fn begin(&mut self, _stamp: Option<Stamp>) {}
 
     /// What has subscribers now; asked before each frame.
     fn wanted(&mut self) -> Wanted;

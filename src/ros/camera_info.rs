@@ -11,8 +11,16 @@ use crate::{
 };
 
 /// Why there is no calibration for a heatmap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CameraInfoError {
+    /// It is of another camera.
+    #[error("camera_info: expected a calibration in the picture's frame {picture:?}, found {calibrated:?}")]
+    Frame {
+        /// The picture's frame_id.
+        picture: String,
+        /// The calibration's.
+        calibrated: String,
+    },
     /// It describes pictures of another size, or parts of them, which a resized heatmap could not follow.
     #[error(
         "camera_info: expected a calibration of {}x{} pictures without binning and region of interest, found \
@@ -61,13 +69,17 @@ pub fn newest(camera_info: &CameraInfo) -> NewestCalibration {
 /// distortion acts on normalised coordinates and stays.
 ///
 /// # Errors
-/// The calibration is not for pictures of that size.
+/// The calibration is not for pictures of that size, or names another frame than the picture's header (none is let pass).
 pub fn for_heatmap(
     camera_info: &CameraInfo,
     header: Header<'_>,
     source: Size,
     heat: Size,
 ) -> Result<CameraInfo, CameraInfoError> {
+    let calibrated = &camera_info.header.frame_id;
+    if !calibrated.is_empty() && calibrated != header.frame_id {
+        return Err(CameraInfoError::Frame { picture: header.frame_id.to_owned(), calibrated: calibrated.clone() });
+    }
     let mut scaled = camera_info.clone();
     scaled.header = regions::header(header);
     if (scaled.k.len(), scaled.r.len(), scaled.p.len()) != (9, 9, 12) {
@@ -153,6 +165,16 @@ mod tests {
         let other = CameraInfo { width: 1280, height: 720, ..calibration() };
         let error = for_heatmap(&other, HEADER, SOURCE, SOURCE).unwrap_err().to_string();
         assert!(error.contains("640x480") && error.contains("1280x720"), "{error}");
+    }
+
+    #[test]
+    fn a_calibration_of_another_camera_is_refused_with_both_frames() {
+        let mut other = calibration();
+        other.header.frame_id = "right_optical".to_owned();
+        let error = for_heatmap(&other, HEADER, SOURCE, SOURCE).unwrap_err().to_string();
+        assert!(error.contains("\"optical\"") && error.contains("right_optical"), "{error}");
+        other.header.frame_id = HEADER.frame_id.to_owned();
+        assert!(for_heatmap(&other, HEADER, SOURCE, SOURCE).is_ok());
     }
 
     #[test]

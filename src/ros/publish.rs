@@ -207,7 +207,7 @@ impl Sink for RosSink {
         model_id.clone_into(&mut self.model_id);
     }
 
-    fn begin(&mut self, stamp: Stamp) {
+    fn begin(&mut self, stamp: Option<Stamp>) {
         if let Some(depth) = &mut self.depth {
             depth.stage.begin(stamp);
         }

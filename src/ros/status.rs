@@ -30,6 +30,7 @@ use crate::{
         accelerator::Standing,
         diagnosis::{CameraView, ModelView, NodeFacts, slow_work},
         lifecycle::State,
+        silence_timeout,
     },
 };
 
@@ -44,7 +45,8 @@ pub struct Reporter {
     namesakes: Namesakes,
     /// One for each camera.
     watches: Vec<Watch>,
-    input_timeout: Duration,
+    /// Of silences.
+    timeout: Duration,
     published: Option<Instant>,
     /// Why the last transition did not succeed.
     trouble: Option<String>,
@@ -82,7 +84,7 @@ struct CameraMoment<'a> {
 }
 
 impl Reporter {
-    /// Creates `~/status` and `/diagnostics`. Silences of a camera longer than `input_timeout` are reported.
+    /// Creates `~/status` and `/diagnostics`. Silences of a camera are reported.
     ///
     /// # Errors
     /// rcl refuses a name or has no resources left.
@@ -92,13 +94,13 @@ impl Reporter {
         cameras: &Cameras,
         settings: &NodeSettings,
     ) -> Result<Self, NodeError> {
-        let input_timeout = settings.input_timeout;
+        let timeout = silence_timeout(settings);
         Ok(Self {
             publisher: publish::create(works, "~/status", qos::latched())?,
             diagnostics: Diagnostics::create(works, args, settings)?,
             namesakes: Namesakes::watch(works, args),
-            watches: cameras.iter().map(|_| Watch::new(input_timeout)).collect(),
-            input_timeout,
+            watches: cameras.iter().map(|_| Watch::new(timeout)).collect(),
+            timeout,
             published: None,
             trouble: None,
             told: (false, None),
@@ -107,8 +109,8 @@ impl Reporter {
 
     /// Other settings.
     pub fn apply(&mut self, settings: &NodeSettings) {
-        self.input_timeout = settings.input_timeout;
-        self.watches.iter_mut().for_each(|watch| watch.silence.set_timeout(settings.input_timeout));
+        self.timeout = silence_timeout(settings);
+        self.watches.iter_mut().for_each(|watch| watch.silence.set_timeout(self.timeout));
         self.diagnostics.apply(settings);
     }
 
@@ -124,7 +126,7 @@ impl Reporter {
     }
 
     /// Logs the begin, the cause and the end of each camera's silence, and publishes status and diagnostics when it is time.
-    /// Call it several times per `input_timeout`.
+    /// Call it several times per timeout of silences.
     pub fn look(&mut self, state: State, place: &Workplace) {
         let now = Instant::now();
         let clock_started = place.clock.now_nanos() > 0;
@@ -178,7 +180,7 @@ impl Reporter {
     }
 
     fn watch_anew(&mut self) {
-        self.watches.iter_mut().for_each(|watch| *watch = Watch::new(self.input_timeout));
+        self.watches.iter_mut().for_each(|watch| *watch = Watch::new(self.timeout));
     }
 
     fn status(&self, now: Stamp, moment: &Moment<'_>) -> NodeStatus {
@@ -231,8 +233,8 @@ impl Reporter {
 }
 
 impl Watch {
-    fn new(input_timeout: Duration) -> Self {
-        Self { silence: SilenceWatch::new(input_timeout), rivals: None }
+    fn new(timeout: Duration) -> Self {
+        Self { silence: SilenceWatch::new(timeout), rivals: None }
     }
 
     /// Logs what is new.
@@ -266,6 +268,7 @@ impl<'a> CameraMoment<'a> {
         CameraView {
             name: self.camera.name.clone(),
             silence: self.silence.clone(),
+            nothing_comes: watch.silence.is_empty(&self.health),
             silence_is_long: watch.silence.is_long(&self.health),
             depth_trouble: self.camera.depth_trouble(),
             depth_offset_millis: self.camera.depth_offset_millis(),

@@ -100,7 +100,7 @@ fn assert_measured(result: &DepthResult) {
 fn depth_that_is_there_is_used_at_once() {
     let mut bench = Bench::new(FOREVER);
     bench.offer(15, board());
-    bench.stage.begin(STAMP);
+    bench.stage.begin(Some(STAMP));
     assert_measured(&bench.measure(FRAME));
     assert_eq!(bench.inbox.trouble(), None);
 }
@@ -109,7 +109,7 @@ fn depth_that_is_there_is_used_at_once() {
 fn the_picture_s_depth_outlives_those_that_come_while_the_model_works() {
     let mut bench = Bench::new(FOREVER);
     bench.offer(1, board());
-    bench.stage.begin(STAMP);
+    bench.stage.begin(Some(STAMP));
     let nothing = Message { data: vec![0; 640 * 480 * 4], ..board() };
     (1..20).for_each(|n| bench.offer(33 * n, nothing.clone()));
     assert_measured(&bench.measure(FRAME));
@@ -118,7 +118,7 @@ fn the_picture_s_depth_outlives_those_that_come_while_the_model_works() {
 #[test]
 fn depth_that_comes_while_it_is_waited_for_is_used() {
     let mut bench = Bench::new(FOREVER);
-    bench.stage.begin(STAMP);
+    bench.stage.begin(Some(STAMP));
     let inbox = bench.inbox.clone();
     let camera = thread::spawn(move || {
         thread::sleep(Duration::from_millis(20));
@@ -131,20 +131,20 @@ fn depth_that_comes_while_it_is_waited_for_is_used() {
 #[test]
 fn depth_that_does_not_come_is_late_and_depth_of_another_time_is_not_waited_for() {
     let mut bench = Bench::new(Duration::ZERO);
-    bench.stage.begin(STAMP);
+    bench.stage.begin(Some(STAMP));
     assert_eq!(bench.measure(FRAME), DepthResult { state: DepthState::Late, regions: vec![] });
     assert!(bench.inbox.trouble().unwrap().contains("depth_wait"));
 
     let mut bench = Bench::new(FOREVER);
     bench.offer(200, board());
     for _ in 0..3 {
-        bench.stage.begin(STAMP);
+        bench.stage.begin(Some(STAMP));
         assert_eq!(bench.measure(FRAME).state, DepthState::Unsynced);
     }
     let trouble = bench.inbox.trouble().unwrap();
     assert!(trouble.contains("+200.0 ms"), "{trouble}");
     bench.offer(0, board());
-    bench.stage.begin(STAMP);
+    bench.stage.begin(Some(STAMP));
     assert_measured(&bench.measure(FRAME));
     assert_eq!(bench.inbox.trouble(), None);
 }
@@ -163,7 +163,7 @@ fn wrong_depth_is_refused_with_its_reason() {
     for (message, reason) in cases {
         let mut bench = Bench::new(FOREVER);
         bench.offer(0, message);
-        bench.stage.begin(STAMP);
+        bench.stage.begin(Some(STAMP));
         assert_eq!(bench.measure(FRAME), DepthResult { state: DepthState::Invalid, regions: vec![] }, "{reason}");
         let trouble = bench.inbox.trouble().unwrap();
         assert!(trouble.contains(reason), "{trouble}");
@@ -187,14 +187,28 @@ fn without_a_calibration_of_this_camera_depth_is_not_even_waited_for() {
     for (newest, frame_id, reason) in cases {
         let mut bench = Bench::new(FOREVER);
         bench.newest = newest;
-        bench.stage.begin(STAMP);
+        bench.stage.begin(Some(STAMP));
         assert_eq!(bench.measure(frame_id).state, DepthState::NoCameraInfo, "{reason}");
         let trouble = bench.inbox.trouble().unwrap();
         assert!(trouble.contains(reason), "{trouble}");
         // The right one helps at once.
         bench.newest = Some(known());
         bench.offer(0, board());
-        bench.stage.begin(STAMP);
+        bench.stage.begin(Some(STAMP));
         assert_measured(&bench.measure(FRAME));
     }
+}
+
+#[test]
+fn a_picture_whose_stamp_is_wrong_has_no_depth_whatever_depth_is_stamped() {
+    let mut bench = Bench::new(FOREVER);
+    for _ in 0..3 {
+        bench.offer(0, board());
+        bench.stage.begin(None);
+        assert_eq!(bench.measure(FRAME), DepthResult { state: DepthState::Unsynced, regions: vec![] });
+        assert!(bench.inbox.trouble().unwrap().contains("stamp_policy"));
+    }
+    bench.stage.begin(Some(STAMP));
+    bench.offer(15, board());
+    assert_measured(&bench.measure(FRAME));
 }

@@ -87,6 +87,8 @@ pub struct CameraView {
     pub input: InputFacts,
     /// Why it is silent; None while it is not. See [`super::SilenceWatch::reason`].
     pub silence: Option<String>,
+    /// See [`super::SilenceWatch::is_empty`].
+    pub nothing_comes: bool,
     /// See [`super::SilenceWatch::is_long`].
     pub silence_is_long: bool,
     /// Why the last picture had no 3D, where it should have.
@@ -134,9 +136,9 @@ fn inputs(state: State, camera: &CameraView) -> Diagnosis {
     let (level, message) = if state != State::Active {
         (Level::Ok, format!("no images are taken while {state}"))
     } else if let Some(silence) = &camera.silence {
-        let level = match (camera.silence_is_long, health.since_processed.frames_in) {
-            (true, 0) => Level::Stale,
-            (true, _) => Level::Error,
+        let level = match (camera.silence_is_long, camera.nothing_comes) {
+            (true, true) => Level::Stale,
+            (true, false) => Level::Error,
             (false, _) => Level::Warn,
         };
         (level, silence.clone())

@@ -22,6 +22,7 @@ fn view(health: &Health, now: Instant) -> CameraView {
     CameraView {
         name: String::new(),
         silence: watch.reason(&health, &input),
+        nothing_comes: watch.is_empty(&health),
         silence_is_long: watch.is_long(&health),
         depth_trouble: None,
         depth_offset_millis: Some(-12.34),
@@ -116,10 +117,11 @@ fn a_silence_is_a_warning_then_an_error_or_stale_where_nothing_comes_at_all() {
     assert_eq!(warn, Level::Warn);
     assert!(message.starts_with("no publisher on /cam/image"), "the watch's own words: {message}");
     assert_eq!(level(&health, 10.0).0, Level::Stale);
-    health.arrived(began);
+    health.arrived(began + Duration::from_secs(9));
     health.failed(Outcome::Rejected(RejectReason::BadImage), "step 0");
     let (error, message) = level(&health, 10.0);
     assert_eq!((error, message.as_str()), (Level::Error, "1 frames came, all rejected; the last: step 0"));
+    assert_eq!(level(&health, 12.0).0, Level::Stale, "nor does anything come any more");
 }
 
 #[test]

@@ -8,13 +8,13 @@ use crate::{
 };
 
 impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
-    /// Other cameras' frames that go with one that was taken. While somebody asks to look, frames go one by one.
-    pub(super) fn more_frames(&self) -> Vec<(usize, I)> {
+    /// Other cameras' frames that go with one that was taken of the `first`. While somebody asks to look, frames go one by one.
+    pub(super) fn more_frames(&self, first: usize) -> Vec<(usize, I)> {
         let most = self.engine.pipeline.max_batch().saturating_sub(1);
         if most == 0 || self.current.mode != Mode::Continuous || !self.asked.is_empty() {
             return Vec::new();
         }
-        self.intake.take_more(most)
+        self.intake.take_more(first, most)
     }
 
     /// For the topics. Each frame passes its own lane's admission; results are published one after the other, the first

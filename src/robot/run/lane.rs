@@ -132,7 +132,7 @@ impl<'a, S: Sink> Lane<'a, S> {
 
     /// Work on a frame begins.
     pub fn begin(&mut self, work: &Work<'_>) -> Beat<'a> {
-        self.sink.begin(work.frame.stamp);
+        self.sink.begin(work.admitted.age_known.then_some(work.frame.stamp));
         self.health.pulse().begin()
     }
 
@@ -207,8 +207,9 @@ impl<'a, S: Sink> Lane<'a, S> {
         let trouble = match reason {
             DropReason::TooOld => {
                 let age_seconds = times.ros_now_nanos.saturating_sub(stamp.nanos()) as f64 * 1e-9;
+                let waited = times.now.saturating_duration_since(times.received).as_secs_f64();
                 format!(
-                    "stamp {} is {age_seconds:.3} s old, over max_input_age (is a bag playing without use_sim_time? \
+                    "stamp {} is {age_seconds:.3} s old, of which it waited {waited:.3} s here, over max_input_age (is a bag playing without use_sim_time? \
                      are the clocks of the two machines synchronised?)",
                     written(stamp)
                 )

@@ -56,10 +56,12 @@ pub fn run<I: Incoming, S: Sink>(
             }
             Taken::Item { place, item } => {
                 let started = Instant::now();
+                // It was taken for the topics or for those who asked, and is for them, whatever the settings say by now.
+                let mode = rounds.current.mode;
                 rounds.follow_settings();
-                let more = rounds.more_frames();
+                let more = rounds.more_frames(place);
                 match more.is_empty() {
-                    true => rounds.frame(place, &item),
+                    true => rounds.frame(place, &item, mode),
                     false => rounds.batch((place, item), more),
                 }
                 rounds.busy = started.elapsed();
@@ -150,7 +152,7 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
         let camera = detect.camera;
         self.asked.push(detect);
         if let Some(waiting) = self.intake.take_now(camera) {
-            self.frame(camera, &waiting);
+            self.frame(camera, &waiting, self.current.mode);
         }
     }
 
@@ -173,11 +175,12 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
         settings
     }
 
-    /// One frame: for the topics, and for those who asked for it. Who asked goes on waiting where it is not sound.
-    fn frame(&mut self, camera: usize, incoming: &I) {
+    /// One frame: for the topics, unless the mode says that it is for those alone who asked for it. Who asked goes on waiting
+    /// where it is not sound.
+    fn frame(&mut self, camera: usize, incoming: &I, mode: Mode) {
         let Some(lane) = self.lanes.get_mut(camera) else { return };
         let Some(work) = lane.admit(incoming) else { return };
-        let groups = groups(&mut self.asked, camera, self.current.mode);
+        let groups = groups(&mut self.asked, camera, mode);
         let is_special = groups.iter().any(|group| !group.affordances.is_empty());
         for (n, Group { affordances, detects }) in groups.into_iter().enumerate() {
             let also = Wanted { heatmaps: detects.iter().any(|detect| detect.want_heatmaps), ..Wanted::default() };

@@ -178,8 +178,13 @@ impl Holding {
                 robot::run(&intake, engine, sinks, settings, &|| clock.now_nanos());
                 loaded
             })
-            .map_err(lost)?
         };
+        let ended = ended.map_err(|error| {
+            // The engine and the sinks went with the thread that could not be had.
+            place.cameras.close();
+            place.models.set(None);
+            lost(error)
+        })?;
         place.door.open(intake.clone());
         self.model = Some((held, At::Loop(Running { intake, ended })));
         if let Some(facts) = place.models.loaded() {
