@@ -112,6 +112,11 @@ fn a_split_s_own_list_comes_before_the_published_one() {
     fs::write(&list, "hold\nhold\n").unwrap();
     let error = folder.open(Some("Seen"), &[]).unwrap_err().to_string();
     assert!(error.contains("affordances.txt") && error.contains("\"hold\" again"), "{error}");
+    for leads_out in ["../../elsewhere", "/elsewhere", "..", "hold/cut"] {
+        fs::write(&list, format!("hold\ncut_with\n{leads_out}\n")).unwrap();
+        let error = folder.open(Some("Seen"), &[]).unwrap_err().to_string();
+        assert!(error.contains(&format!("expected names of folders, found {leads_out:?}")), "{error}");
+    }
     fs::write(&list, [b'h', 0xff]).unwrap();
     assert!(folder.open(Some("Seen"), &[]).unwrap_err().to_string().contains("affordances.txt"));
 }

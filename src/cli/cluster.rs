@@ -41,7 +41,7 @@ pub(super) struct Cluster {
     out: PathBuf,
     /// Go on with the run in --out, by the settings it has.
     #[arg(long, conflicts_with_all = ["backbone", "batch", "seed", "lr", "split", "affordances", "parts", "layers",
-        "refresh_queries", "assignment", "views", "variants", "threads"])]
+        "assignment", "views", "variants", "threads"])]
     resume: bool,
     /// DINO's weights, or a whole model's whose backbone to take.
     #[arg(long, value_name = "FILE", required_unless_present = "resume")]
@@ -76,10 +76,6 @@ pub(super) struct Cluster {
     /// How the loss reads cosines.
     #[arg(long, value_enum, default_value_t = AssignmentArgument::CosinePlusOne)]
     assignment: AssignmentArgument,
-    /// Each layer attends from the concepts as the layer before left them, not from the initial ones as published.
-    /// `looptrans train` has to be told the same.
-    #[arg(long)]
-    refresh_queries: bool,
     /// Augmentations of each picture to keep in memory [default: 1]; 0: run the backbone anew for every draw.
     #[arg(long)]
     variants: Option<u32>,
@@ -147,7 +143,6 @@ impl Cluster {
             lr: self.lr.unwrap_or(default.lr),
             parts: self.parts.unwrap_or(default.parts),
             layers: self.layers.unwrap_or(default.layers),
-            refresh_queries: self.refresh_queries,
             assignment: match self.assignment {
                 AssignmentArgument::CosinePlusOne => Assignment::CosinePlusOne,
                 AssignmentArgument::Clamped => Assignment::Clamped,

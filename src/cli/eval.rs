@@ -155,6 +155,9 @@ impl Eval {
     /// What libtorch computes.
     #[cfg(feature = "train")]
     fn wsma(&self) -> anyhow::Result<Opened> {
+        if ![ProviderChoice::Auto, ProviderChoice::Cpu].map(ProviderChoice::name).contains(&self.provider.as_str()) {
+            bail!("--provider {}: WSMA is scored by libtorch on the CPU (auto or cpu)", self.provider);
+        }
         let scorer = crate::train::wsma::Scorer::load(&self.model)?;
         let sha256 = crate::contract::sha256_hex(&std::fs::read(&self.model)?);
         let input = scorer.input();

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::{HumanBytes, HumanDuration, ProgressBar};
 use serde::Serialize;
@@ -92,6 +92,9 @@ pub(super) struct Comparison<'a> {
 impl StudyArguments {
     /// LoopTrans' settings with the flags that stand for single keys.
     pub fn settings(&self, split: Option<&str>) -> anyhow::Result<Settings> {
+        if self.set.iter().any(|assignment| assignment.key == "seed") {
+            bail!("--set seed: the seeds of a comparison are given by --seeds");
+        }
         let flags = [
             ("epochs", number(self.epochs)),
             ("batch", number(self.batch)),

@@ -147,27 +147,37 @@ impl Source<'_> {
     ) -> Result<BTreeMap<String, StoredTensor>, ConvertError> {
         const MAX_DEPTH: usize = 64;
         const MAX_MODULES: usize = 100_000;
+        const MAX_NAME: usize = 1024;
         let mut tensors = BTreeMap::new();
         let mut modules = vec![(String::new(), 0, pickle.root())];
         let mut seen = 0;
+        let too_much = |what: &str| {
+            let expected = format!("at most {MAX_MODULES} modules, {MAX_DEPTH} deep, and names of {MAX_NAME} bytes");
+            self.damaged("TorchScript archive", &expected, what)
+        };
         while let Some((prefix, depth, module)) = modules.pop() {
             let Value::Module(Some(attributes)) = module else { continue };
             let Value::Dict(entries) = pickle.value(*attributes) else { continue };
-            seen += 1;
-            // A file may refer to one module as often as it likes.
-            if depth > MAX_DEPTH || seen > MAX_MODULES {
-                let expected = format!("at most {MAX_MODULES} modules, {MAX_DEPTH} deep");
-                return Err(self.damaged("TorchScript archive", &expected, "more"));
+            if depth > MAX_DEPTH {
+                return Err(too_much("deeper ones"));
             }
             for (key, value) in entries {
                 let Value::Text(key) = pickle.value(*key) else { continue };
+                if prefix.len() + key.len() > MAX_NAME {
+                    return Err(too_much("a longer name"));
+                }
                 match pickle.value(*value) {
                     Value::Tensor(tensor) => {
                         let name = format!("{prefix}{key}");
                         let stored = self.place(pickle, &name, tensor, &locate)?;
                         self.add(&mut tensors, (&name, stored))?;
                     }
-                    inner @ Value::Module(_) => modules.push((format!("{prefix}{key}."), depth + 1, inner)),
+                    // A file may refer to one module, and to one name, as often as it likes.
+                    Value::Module(_) if seen == MAX_MODULES => return Err(too_much("more modules")),
+                    inner @ Value::Module(_) => {
+                        seen += 1;
+                        modules.push((format!("{prefix}{key}."), depth + 1, inner));
+                    }
                     _ => {}
                 }
             }
@@ -256,7 +266,8 @@ fn text_keys(pickle: &Pickle, value: &Value) -> Vec<String> {
         return vec!["something that is no dictionary".to_owned()];
     };
     let text = |(key, _): &(ValueId, ValueId)| match pickle.value(*key) {
-        Value::Text(text) => Some(text.to_string()),
+        // A file may name one long key as often as it likes.
+        Value::Text(text) => Some(shorten(text)),
         _ => None,
     };
     entries.iter().filter_map(text).collect()

@@ -34,6 +34,8 @@ use serde::Serialize;
 pub use actions::ActionList;
 pub use checkpoint::Format;
 pub use error::{ConvertError, Names, Problems};
+#[cfg(feature = "train")]
+pub(crate) use expected::{ClusterSizes, cluster_entries};
 pub use expected::{Expected, Kind};
 pub use pickle::PickleError;
 pub use recognise::Hints;

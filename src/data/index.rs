@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::DataError;
@@ -100,6 +100,11 @@ impl Dataset {
         seen.sort_unstable();
         seen.dedup();
         let affordances = class_list(&folder, &seen, source.affordances)?;
+        // A list is not to lead out of the dataset.
+        if let Some(name) = affordances.iter().find(|name| !is_folder_name(name)) {
+            let cause = format!("affordances: expected names of folders, found {name:?}");
+            return Err(DataError::ClassList { path: folder, cause });
+        }
         let mut dataset = Self { folder, affordances, train: Vec::new(), test: Vec::new(), left_out: Vec::new() };
         for label in 0..dataset.affordances.len() {
             dataset.add_training(label, &exo, &ego)?;
@@ -170,6 +175,11 @@ fn split_folder(source: &Source<'_>) -> Result<PathBuf, DataError> {
         expected: format!("{}/trainset and {0}/testset", folder.display()),
         found: if found.is_empty() { "no folders".to_owned() } else { found.join(", ") },
     })
+}
+
+fn is_folder_name(name: &str) -> bool {
+    let mut parts = Path::new(name).components();
+    matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
 }
 
 fn class_list(folder: &Path, seen: &[String], asked: &[String]) -> Result<Vec<String>, DataError> {

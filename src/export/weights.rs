@@ -253,6 +253,30 @@ impl<'a> Reader<'a> {
             let found = format!("{heads} heads for {dim} channels (the description can name `heads`)");
             return Err(self.refuse("attention heads", "a divisor of the embedding dimension", found));
         }
+        // WSMA adapts two blocks' keys.
+        let adapter_inputs = if self.is_wsma() { 2 * dim } else { dim };
+        // Before anything is allocated by these sizes: what there is most of. No map needs the last block's MLP.
+        let blocks = (0..depth).flat_map(|block| {
+            let prefix = format!("vit_model.blocks.{block}");
+            let mlp = (block + 1 < depth).then(|| (format!("{prefix}.mlp.fc1.weight"), vec![block_hidden, dim]));
+            [(format!("{prefix}.attn.qkv.weight"), vec![3 * dim, dim])].into_iter().chain(mlp)
+        });
+        let most = [
+            ("vit_model.pos_embed".to_owned(), vec![1, tokens, dim]),
+            ("vit_model.patch_embed.proj.weight".to_owned(), vec![dim, 3, patch, patch]),
+            ("aff_proj.fc1.weight".to_owned(), vec![adapter_hidden, adapter_inputs]),
+        ];
+        let mut problems = Problems::default();
+        for (key, expected) in most.into_iter().chain(blocks) {
+            match self.views.get(&key).map(TensorView::shape) {
+                None => problems.missing.push(key),
+                Some(found) if found != expected => {
+                    problems.mis_shaped.push(format!("{key} (expected {expected:?}, found {found:?})"));
+                }
+                Some(_) => {}
+            }
+        }
+        self.refuse_problems(problems)?;
         if description.actions.len() > channels {
             let expected = format!("at most {channels}, the channels of aff_fc");
             return Err(self.refuse("actions", expected, description.actions.len().to_string()));

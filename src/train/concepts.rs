@@ -44,18 +44,17 @@ pub struct Concepts {
     tokens: Tensor,
     layers: Vec<Layer>,
     sizes: ConceptSizes,
-    refresh_queries: bool,
 }
 
 impl Concepts {
     /// With PyTorch's initial values.
     ///
-    /// `refresh_queries`: each layer attends from the concepts as the layer before left them. The published network
-    /// attends from the initial tokens in every layer, and its files are trained for that: false.
+    /// Each layer attends from the initial tokens, as the published network does, not from the concepts as the layer before left
+    /// them.
     ///
     /// # Errors
     /// Sizes below 1, or heads that do not divide the width.
-    pub fn new(path: &nn::Path<'_>, sizes: ConceptSizes, refresh_queries: bool) -> Result<Self, TrainError> {
+    pub fn new(path: &nn::Path<'_>, sizes: ConceptSizes) -> Result<Self, TrainError> {
         let ConceptSizes { dim, parts, layers, heads, hidden } = sizes;
         if [dim, parts, layers, heads, hidden].iter().any(|side| *side < 1) || dim % heads != 0 {
             let expected = "sizes of at least 1, heads that divide the width".to_owned();
@@ -63,7 +62,7 @@ impl Concepts {
         }
         let tokens = (path / "tokens").var("weight", &[parts, dim], Init::Randn { mean: 0.0, stdev: 1.0 });
         let layers = (0..layers).map(|index| Layer::new(path, index, &sizes)).collect();
-        Ok(Self { tokens, layers, sizes, refresh_queries })
+        Ok(Self { tokens, layers, sizes })
     }
 
     /// How much each patch is of each concept: descriptors [B, N, D] -> cos + 1, [B, N, K] in [0, 2].
@@ -76,8 +75,7 @@ impl Concepts {
         let tokens = self.tokens.unsqueeze(0);
         let mut concepts = tokens.shallow_clone();
         for layer in &self.layers {
-            let queries = if self.refresh_queries { concepts.shallow_clone() } else { tokens.shallow_clone() };
-            concepts = layer.forward(&concepts, &queries, descriptors);
+            concepts = layer.forward(&concepts, &tokens, descriptors);
         }
         Ok(cosine(descriptors, &concepts) + 1.0)
     }

@@ -242,7 +242,7 @@ fn similarity(settings: &Settings, ego: &Features) -> Result<Tensor, TrainError>
         Clusters::InWeights => &settings.weights,
         Clusters::File(file) => file,
     };
-    let (_parameters, concepts) = weights::load_concepts(file, false)?;
+    let (_parameters, concepts) = weights::load_concepts(file)?;
     tch::no_grad(|| concepts.similarity(&ego.descriptors))
 }
 

@@ -112,6 +112,9 @@ pub enum TrainError {
     /// The weights file does not say what it is.
     #[error(transparent)]
     Describe(#[from] ExportError),
+    /// Settings that are unknown or make no sense.
+    #[error(transparent)]
+    Settings(#[from] settings::SettingsError),
     /// A dataset or a picture of it can't be used.
     #[error(transparent)]
     Data(#[from] DataError),

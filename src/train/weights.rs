@@ -11,7 +11,10 @@ use super::{
     TrainError,
     concepts::{ConceptSizes, Concepts},
 };
-use crate::export::{layout, weights::Problems};
+use crate::{
+    convert::{ClusterSizes, Expected, cluster_entries},
+    export::{layout, weights::Problems},
+};
 
 /// Copies a weights file into the parameters of these names.
 ///
@@ -30,12 +33,12 @@ pub fn load(parameters: &VarStore, path: &Path, prefix: &str) -> Result<(), Trai
 ///
 /// # Errors
 /// Not readable, no clusters in it, or clusters that do not fit together.
-pub fn load_concepts(path: &Path, refresh_queries: bool) -> Result<(VarStore, Concepts), TrainError> {
+pub fn load_concepts(path: &Path) -> Result<(VarStore, Concepts), TrainError> {
     let mut file = read(path)?;
     file.retain(|key, _| layout::is_cluster(key));
     let sizes = concept_sizes(&file, path)?;
     let parameters = VarStore::new(Device::Cpu);
-    let concepts = Concepts::new(&(parameters.root() / "cluster"), sizes, refresh_queries)?;
+    let concepts = Concepts::new(&(parameters.root() / "cluster"), sizes)?;
     assign(&parameters, &file, path, "")?;
     Ok((parameters, concepts))
 }
@@ -53,6 +56,23 @@ fn concept_sizes(file: &BTreeMap<String, Tensor>, path: &Path) -> Result<Concept
     let index = |key: &'_ String| key.strip_prefix("cluster.norm_layers.")?.split('.').next().map(str::to_owned);
     // Counted, not the highest number: a key may name any.
     let layers = file.keys().filter_map(index).collect::<BTreeSet<_>>().len() as i64;
+    // Before anything is allocated by these sizes.
+    let mut problems = Problems::default();
+    let side = |side: i64| side as u64;
+    let sizes = ClusterSizes { dim: side(dim), parts: side(parts), layers: layers as usize, hidden: side(hidden) };
+    for Expected { key, shape } in cluster_entries(&sizes) {
+        let shape: Vec<i64> = shape.into_iter().map(|side| side as i64).collect();
+        match file.get(&key).map(Tensor::size) {
+            None => problems.missing.push(key),
+            Some(found) if found != shape => {
+                problems.mis_shaped.push(format!("{key} (expected {shape:?}, found {found:?})"));
+            }
+            Some(_) => {}
+        }
+    }
+    if problems != Problems::default() {
+        return Err(TrainError::Weights { path: path.to_owned(), problems: Box::new(problems) });
+    }
     Ok(ConceptSizes { dim, parts, layers, hidden, ..ConceptSizes::PUBLISHED })
 }
 

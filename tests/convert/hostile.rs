@@ -1,6 +1,6 @@
 //! Files made to harm: one error, nothing executed, nothing left behind, no panic, bounded memory.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use crate::{
     crafted::{Pickle, archive, torch_archive},
@@ -194,4 +194,27 @@ fn control_characters_of_a_file_do_not_reach_the_terminal() {
     let pickle = Pickle::new().open_dict().tensor(key, 1, (0, &[1], &[1])).close_dict().stop();
     let error = refusal(&torch_archive(&pickle, &[0; 4]));
     assert!(error.contains("[31mevil") && !error.contains('\u{1b}'), "{error:?}");
+}
+
+#[test]
+fn a_long_name_that_is_referred_to_often_is_not_copied_as_often() {
+    const LENGTH: usize = 100_000;
+    const TIMES: usize = 100_000;
+    // What is written once and memoised (q), then got again (h); N is None.
+    let mut again = vec![b'N'];
+    (1..TIMES).for_each(|_| again.extend(b"h\x00N"));
+    let pickle = Pickle::new().open_dict().text(&"k".repeat(LENGTH)).raw(b"q\x00").raw(&again).close_dict().stop();
+    let place = Place::new();
+    let checkpoint = place.file("in.pth", &torch_archive(&pickle, b""));
+    // Copies would be ten gigabytes.
+    let script = r#"ulimit -v 4000000 && exec "$@""#;
+    let output = Command::new("sh")
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_looptrans"), "convert"])
+        .args([checkpoint.as_os_str(), "--out".as_ref(), place.out().as_os_str()])
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("state dict"), "{error}");
+    assert!(error.len() < 4_000 && !place.out().exists(), "{error}");
 }

@@ -11,14 +11,13 @@ const GOLDEN: f64 = 2e-5;
 
 const TINY: ConceptSizes = ConceptSizes { dim: 12, parts: 3, layers: 2, heads: 2, hidden: 24 };
 
-fn tiny(refresh_queries: bool) -> (VarStore, Concepts) {
-    seeded(|root| Concepts::new(&(root / "cluster"), TINY, refresh_queries).unwrap())
+fn tiny() -> (VarStore, Concepts) {
+    seeded(|root| Concepts::new(&(root / "cluster"), TINY).unwrap())
 }
 
 #[test]
 fn the_published_generator_gives_its_similarities_and_parts() {
-    let (parameters, concepts) =
-        seeded(|root| Concepts::new(&(root / "cluster"), ConceptSizes::PUBLISHED, false).unwrap());
+    let (parameters, concepts) = seeded(|root| Concepts::new(&(root / "cluster"), ConceptSizes::PUBLISHED).unwrap());
     assert_eq!(parameters.variables().len(), 113);
     let numbers: usize = parameters.variables().values().map(Tensor::numel).sum();
     assert_eq!(numbers / 100_000, 189, "18.9 M as published");
@@ -28,18 +27,6 @@ fn the_published_generator_gives_its_similarities_and_parts() {
     assert_relative("similarity[0, 0, :]", &similarity.i((0, 0)), &expected, GOLDEN);
     let counts = hard_parts(&similarity).sum_dim_intlist(1, false, Kind::Float);
     assert_eq!(values(&counts), [37.0, 23.0, 56.0, 80.0, 28.0, 20.0, 80.0, 68.0]);
-}
-
-#[test]
-fn refreshed_queries_are_another_network_with_the_same_parameters() {
-    let descriptors = uniform("descriptors", &[2, 9, 12]);
-    let [(released_keys, released), (refreshed_keys, refreshed)] = [false, true].map(|refresh| {
-        let (parameters, concepts) = tiny(refresh);
-        let keys: BTreeSet<String> = parameters.variables().into_keys().collect();
-        (keys, concepts.similarity(&descriptors).unwrap())
-    });
-    assert_eq!(released_keys, refreshed_keys);
-    assert!((released - refreshed).abs().max().double_value(&[]) > 1e-3);
 }
 
 #[test]
@@ -78,10 +65,10 @@ fn modularity_is_its_definition_and_prefers_the_true_parts() {
 fn training_by_modularity_finds_parts_and_moves_the_generator_only() {
     for assignment in [Assignment::CosinePlusOne, Assignment::Clamped] {
         let parameters = VarStore::new(Device::Cpu);
-        let concepts = Concepts::new(&(parameters.root() / "cluster"), TINY, false).unwrap();
+        let concepts = Concepts::new(&(parameters.root() / "cluster"), TINY).unwrap();
         tch::no_grad(|| {
             for (key, mut parameter) in parameters.variables() {
-                parameter.copy_(&tiny(false).0.variables()[&key]);
+                parameter.copy_(&tiny().0.variables()[&key]);
             }
         });
         let centres = uniform("centres", &[3, 12]);
@@ -137,7 +124,7 @@ fn k_means_survives_equal_patches_and_zeros() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let (_, concepts) = tiny(false);
+    let (_, concepts) = tiny();
     let error = concepts.similarity(&uniform("wide", &[2, 9, 13])).unwrap_err().to_string();
     assert!(error.contains("descriptors: expected [B, N, D] = [any, any, 12], found [2, 9, 13]"), "{error}");
     let parameters = VarStore::new(Device::Cpu);
@@ -145,7 +132,7 @@ fn what_does_not_fit_is_refused() {
     for sizes in
         [ConceptSizes { heads: 5, ..TINY }, ConceptSizes { heads: 0, ..TINY }, ConceptSizes { parts: 0, ..TINY }]
     {
-        assert!(Concepts::new(&root, sizes, false).is_err(), "{sizes:?}");
+        assert!(Concepts::new(&root, sizes).is_err(), "{sizes:?}");
     }
     let (descriptors, saliency) = (uniform("d", &[1, 9, 4]), uniform("s", &[1, 9]));
     for parts in [-1, 0, 10] {

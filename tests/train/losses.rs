@@ -22,7 +22,7 @@ const GOLDEN: f64 = 2e-5;
 const ACTIONS: i64 = 36;
 
 fn published_concepts() -> Concepts {
-    seeded(|root| Concepts::new(&(root / "cluster"), ConceptSizes::PUBLISHED, false).unwrap()).1
+    seeded(|root| Concepts::new(&(root / "cluster"), ConceptSizes::PUBLISHED).unwrap()).1
 }
 
 /// The published step: heads in training mode on given tensors.

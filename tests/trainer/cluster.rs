@@ -100,7 +100,7 @@ fn the_program_s_clusters_train_looptrans() {
     let text = String::from_utf8_lossy(&text);
     assert!(output.status.success() && text.contains("MiB") && text.contains("parts used"), "{text}");
     let file = fixture.path("clusters/clusters.safetensors");
-    let (parameters, _) = load_concepts(&file, false).unwrap();
+    let (parameters, _) = load_concepts(&file).unwrap();
     assert!(parameters.variables().keys().all(|key| key.starts_with("cluster.")));
     let clusters = format!("looptrans.clusters={}", file.display());
     let outcome = fixture.train(fixture.plan("run", &["epochs=1", &clusters]).unwrap(), usize::MAX).unwrap();

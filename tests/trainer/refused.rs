@@ -33,6 +33,37 @@ fn a_run_is_not_overwritten_by_a_new_one() {
     fixture.train(fixture.plan("run", &["epochs=1"]).unwrap(), 1).unwrap();
     let error = fixture.plan("run", &[]).unwrap_err().to_string();
     assert!(error.contains("--resume"), "{error}");
+    // Nor is one's result, which may be the backbone of the next.
+    fs::remove_file(fixture.path("run/last.safetensors")).unwrap();
+    fs::rename(fixture.path("run/best.safetensors"), fixture.path("run/weights.safetensors")).unwrap();
+    let error = fixture.plan("run", &[]).unwrap_err().to_string();
+    assert!(error.contains("run/weights.safetensors") && error.contains("another --out"), "{error}");
+}
+
+#[test]
+fn a_run_that_another_process_is_at_is_left_alone() {
+    let fixture = Fixture::new();
+    fixture.train(fixture.plan("run", &[]).unwrap(), 1).unwrap();
+    let lock = fs::File::open(fixture.path("run/.lock")).unwrap();
+    lock.try_lock().unwrap();
+    let resume = || fixture.train(Plan::resume(&fixture.path("run"), None).unwrap(), 1);
+    let error = resume().unwrap_err().to_string();
+    assert!(error.contains("nobody else is writing to"), "{error}");
+    lock.unlock().unwrap();
+    resume().unwrap();
+}
+
+#[test]
+fn a_run_goes_on_for_no_fewer_epochs_than_were_begun() {
+    let fixture = Fixture::new();
+    fixture.train(fixture.plan("run", &["epochs=2"]).unwrap(), usize::MAX).unwrap();
+    for (epochs, expected) in
+        [(0, "epochs: expected at least 1"), (1, "epochs: expected at least 2, as many as were begun")]
+    {
+        let error = Plan::resume(&fixture.path("run"), Some(epochs)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    Plan::resume(&fixture.path("run"), Some(2)).unwrap();
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Plan {
     /// Settings that make no sense; the folder holds a run, or can't be made.
     pub fn new(settings: Settings, backbone: &Path, out: &Path) -> Result<Self, TrainError> {
         settings.check()?;
-        saved::new_folder(out)?;
+        saved::new_folder(out, CLUSTERS)?;
         Ok(Self { out: out.to_owned(), settings, start: Start::New(backbone.to_owned()) })
     }
 
@@ -199,7 +199,7 @@ impl Model {
         let (dim, hidden) = (sizes.dim as i64, 4 * sizes.dim as i64);
         let wanted =
             ConceptSizes { dim, parts: settings.parts, layers: settings.layers, hidden, ..ConceptSizes::PUBLISHED };
-        let concepts = Concepts::new(&(&root / "cluster"), wanted, settings.refresh_queries)?;
+        let concepts = Concepts::new(&(&root / "cluster"), wanted)?;
         for (name, mut parameter) in parameters.variables() {
             if name.starts_with(PREFIX) {
                 let _ = parameter.requires_grad_(false);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::{TrainError, concepts::Assignment};
+use crate::train::{TrainError, concepts::Assignment, settings::MAX_THREADS};
 
 /// What a run is made of. The default is ACSeg's training on LoopTrans' network, its unpublished constants as a public
 /// re-implementation has them (AdamW 1e-4, decay 0.01, batch 32).
@@ -25,8 +25,6 @@ pub struct Settings {
     pub parts: i64,
     /// Layers of the generator.
     pub layers: i64,
-    /// See [`crate::train::concepts::Concepts::new`].
-    pub refresh_queries: bool,
     /// How the loss reads similarities.
     pub assignment: Assignment,
     /// Train on exocentric pictures too, not on egocentric ones alone.
@@ -54,7 +52,6 @@ impl Default for Settings {
             clip: 1.0,
             parts: 4,
             layers: 8,
-            refresh_queries: false,
             assignment: Assignment::CosinePlusOne,
             exo: false,
             variants: 1,
@@ -85,6 +82,9 @@ impl Settings {
             if !(value.is_finite() && value >= least) {
                 return refuse(what, if least > 0.0 { "above 0" } else { "0 or more" }, value.to_string());
             }
+        }
+        if self.threads as usize > MAX_THREADS {
+            return refuse("threads", "at most 1024", self.threads.to_string());
         }
         const MOST: i64 = 64;
         for (what, value) in [("parts", self.parts), ("layers", self.layers)] {

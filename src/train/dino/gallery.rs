@@ -1,7 +1,7 @@
 //! Pictures in folders, at any depth.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -13,8 +13,6 @@ use crate::{data::DataError, train::TrainError};
 const ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
 /// Ground truth in AGD20K's layout: no pictures.
 const PASSED_OVER: &str = "GT";
-/// Folders in folders; deeper ones are taken for a link that leads in a circle.
-const DEEPEST: usize = 32;
 
 /// The pictures to train on, in sorted order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +34,7 @@ impl Gallery {
         let (mut pictures, mut classes, mut hash) = (Vec::new(), Vec::new(), Sha256::new());
         for root in roots {
             let mut found = Vec::new();
-            list(root, 0, &mut found)?;
+            list(root, &mut BTreeSet::new(), &mut found)?;
             found.sort();
             for path in found {
                 let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
@@ -76,9 +74,10 @@ impl Gallery {
     }
 }
 
-fn list(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
+/// `seen`: the folders that were listed, by what they are and not by what they are called: links may lead in a circle.
+fn list(folder: &Path, seen: &mut BTreeSet<PathBuf>, found: &mut Vec<PathBuf>) -> Result<(), DataError> {
     let failed = |source| DataError::Read { path: folder.to_owned(), source };
-    if depth > DEEPEST {
+    if !seen.insert(fs::canonicalize(folder).map_err(failed)?) {
         return Ok(());
     }
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -89,10 +88,27 @@ fn list(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Dat
             continue;
         }
         if path.is_dir() {
-            list(&path, depth + 1, found)?;
+            list(&path, seen, found)?;
         } else if ENDINGS.contains(&ending.as_str()) {
             found.push(path);
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_in_a_circle_give_each_picture_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("cups")).unwrap();
+        fs::write(at("cups/a.jpg"), "").unwrap();
+        for link in ["loop", "cups/loop"] {
+            std::os::unix::fs::symlink(folder.path(), at(link)).unwrap();
+        }
+        assert_eq!(Gallery::open(&[folder.path().to_owned()]).unwrap().pictures.len(), 1);
+    }
 }

@@ -160,7 +160,7 @@ impl Plan {
             settings.architecture = Architecture::of(&file.sizes(0));
         }
         settings.check()?;
-        saved::new_folder(out)?;
+        saved::new_folder(out, BACKBONE)?;
         Ok(Self { out: out.to_owned(), settings, start: Start::New(init.map(Box::new)) })
     }
 

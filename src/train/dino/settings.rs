@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{export::layout::Sizes, train::TrainError};
+use crate::{
+    export::layout::Sizes,
+    train::{TrainError, settings::MAX_THREADS},
+};
 
 /// The shape of a backbone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +138,7 @@ impl Settings {
             ("batch", self.batch, 1, 65_536),
             ("epochs", self.epochs as usize, 1, u32::MAX as usize),
             ("save_every", self.save_every as usize, 1, usize::MAX),
+            ("threads", self.threads as usize, 0, MAX_THREADS),
         ] {
             if !(least..=most).contains(&value) {
                 return refuse(what, format!("{least} to {most}"), value.to_string());

@@ -122,22 +122,23 @@ fn sizes(path: &Path, tensors: &BTreeMap<String, Tensor>, heads: Option<usize>) 
     let block_of = |key: &'_ String| key.strip_prefix("blocks.")?.split('.').next().map(str::to_owned);
     // Counted, not the highest number: a key may name any.
     let depth = tensors.keys().filter_map(block_of).collect::<BTreeSet<_>>().len();
-    for block in 0..depth {
-        shape(&format!("blocks.{block}.attn.qkv.weight"), 2);
-    }
     refuse(path, &mut problems)?;
-    // Before anything is allocated by these sizes.
-    for (key, wanted) in [
-        ("pos_embed", vec![1, tokens, dim]),
-        ("patch_embed.proj.weight", vec![dim, 3, patch, patch]),
-        ("blocks.0.mlp.fc1.weight", vec![hidden, dim]),
-        ("blocks.0.attn.qkv.weight", vec![3 * dim, dim]),
-    ] {
-        match tensors.get(key).map(Tensor::size) {
+    // Before anything is allocated by these sizes: what there is most of.
+    let mut wanted = vec![
+        ("pos_embed".to_owned(), vec![1, tokens, dim]),
+        ("patch_embed.proj.weight".to_owned(), vec![dim, 3, patch, patch]),
+    ];
+    for block in 0..depth {
+        wanted.push((format!("blocks.{block}.attn.qkv.weight"), vec![3 * dim, dim]));
+        wanted.push((format!("blocks.{block}.mlp.fc1.weight"), vec![hidden, dim]));
+    }
+    for (key, wanted) in wanted {
+        match tensors.get(&key).map(Tensor::size) {
+            None => problems.missing.push(key),
             Some(found) if found != wanted => {
                 problems.mis_shaped.push(format!("{key} (expected {wanted:?}, found {found:?})"));
             }
-            _ => {}
+            Some(_) => {}
         }
     }
     let grid = (tokens - 1).max(0).isqrt();

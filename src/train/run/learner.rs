@@ -19,7 +19,7 @@ use crate::{
         losses::{self, looptrans::Saliency},
         norm::Norm,
         ranks::{Ranks, joint::Joint},
-        settings::{LocateSettings, LoopTransSettings, Settings, TestedMaps},
+        settings::{IN_BACKBONE, K_MEANS, LocateSettings, LoopTransSettings, Settings, TestedMaps},
         tensor::channel_of,
         weights,
         wsma::{ClipFile, DeepFeatures, PatchNorm, TextSource, Wsma, prompt_tokens},
@@ -355,11 +355,11 @@ impl Losses {
 impl Parts {
     fn new(settings: &LoopTransSettings, device: Device, clusters: &Path) -> Result<Self, TrainError> {
         let file = match settings.clusters.as_str() {
-            "k-means" => return Ok(Self::KMeans(settings.parts)),
-            "in-backbone" => clusters,
+            K_MEANS => return Ok(Self::KMeans(settings.parts)),
+            IN_BACKBONE => clusters,
             file => Path::new(file),
         };
-        let (mut parameters, concepts) = weights::load_concepts(file, false)?;
+        let (mut parameters, concepts) = weights::load_concepts(file)?;
         parameters.freeze();
         parameters.set_device(device);
         Ok(Self::Trained { parameters, concepts: Box::new(concepts) })

@@ -18,6 +18,7 @@ mod evaluate;
 mod events;
 mod history;
 mod learner;
+mod lock;
 pub(super) mod pictures;
 mod report;
 pub(super) mod saved;
@@ -40,6 +41,7 @@ pub use learner::Network;
 
 pub(super) use backbone_file::{PREFIX, backbone_of};
 pub(super) use checks::{check_device, fingerprint};
+pub(super) use lock::{LOCK, lock};
 pub(super) use tensor_file::io_error;
 pub(super) use trained::{Tests, Trained};
 
@@ -49,7 +51,7 @@ use super::{
     loss_report::System,
     optimizer::Optimizer,
     ranks::Ranks,
-    settings::Settings,
+    settings::{IN_BACKBONE, K_MEANS, Settings},
     store::{Kept, Reading, Store},
 };
 use crate::{
@@ -170,13 +172,7 @@ impl Plan {
     pub fn new(settings: Settings, backbone: &Path, out: &Path) -> Result<Self, TrainError> {
         let failed = |action| tensor_file::io_error(action, out);
         fs::create_dir_all(out).map_err(failed("create"))?;
-        if out.join(LAST).exists() {
-            return Err(TrainError::File {
-                path: out.join(LAST),
-                expected: "no run in this folder (go on with it by --resume, or name another --out)".to_owned(),
-                found: "a checkpoint".to_owned(),
-            });
-        }
+        saved::refuse_run(out, &[BEST, WEIGHTS])?;
         Ok(Self {
             settings,
             out: out.to_owned(),
@@ -188,11 +184,18 @@ impl Plan {
     /// The run in this folder, from its checkpoint. `epochs`: how many there are to be in all, if not as many as before.
     ///
     /// # Errors
-    /// No checkpoint there, or none that can be read.
+    /// No checkpoint there, or none that can be read; settings that make no sense, or fewer epochs than were begun.
     pub fn resume(out: &Path, epochs: Option<u64>) -> Result<Self, TrainError> {
         let mut checkpoint = Checkpoint::read(&out.join(LAST))?;
-        let settings = &mut checkpoint.state.settings;
+        let path = out.join(LAST);
+        let State { settings, epoch, step, .. } = &mut checkpoint.state;
         settings.epochs = epochs.unwrap_or(settings.epochs);
+        settings.check(&path.display().to_string())?;
+        let begun = *epoch + u64::from(*step > 0);
+        if settings.epochs < begun {
+            let expected = format!("at least {begun}, as many as were begun in {}", path.display());
+            return Err(TrainError::Values { what: "epochs", expected, found: settings.epochs.to_string() });
+        }
         Ok(Self {
             settings: settings.clone(),
             out: out.to_owned(),
@@ -225,7 +228,9 @@ impl Plan {
         let resumed = matches!(start, Start::Resume(_));
         // Waits for all, before rank 0 writes what the others look for.
         check_ranks(job, (&settings, resumed))?;
+        let mut _lock = None;
         if job.ranks.leads() {
+            _lock = Some(lock(&out)?);
             tensor_file::remove_unfinished(&out)?;
         }
         if settings.threads > 0 {
@@ -287,8 +292,8 @@ impl Prepared {
         let sizes = Sizes { channels: state.actions.len() + learner::noise_heads(&state.settings), ..sizes };
         // A checkpoint has its clusters with it.
         let mut settings = state.settings.clone();
-        if let Some(own) = settings.looptrans.as_mut().filter(|own| own.clusters != "k-means") {
-            "in-backbone".clone_into(&mut own.clusters);
+        if let Some(own) = settings.looptrans.as_mut().filter(|own| own.clusters != K_MEANS) {
+            IN_BACKBONE.clone_into(&mut own.clusters);
         }
         // And its text encoder.
         if let Some(clip) = settings.wsma.as_mut().and_then(|own| own.clip.as_mut()) {

@@ -61,17 +61,22 @@ pub(in crate::train) fn write_weights(
     tensor_file::write(path, tensors, (DESCRIPTION, json(path, &description)?))
 }
 
-/// Makes the folder of a new run, or refuses one that holds a run.
-pub(in crate::train) fn new_folder(out: &Path) -> Result<(), TrainError> {
+/// Makes the folder of a new run, or refuses one that holds a run. `result`: the file that a run ends with.
+pub(in crate::train) fn new_folder(out: &Path, result: &str) -> Result<(), TrainError> {
     fs::create_dir_all(out).map_err(tensor_file::io_error("create", out))?;
-    if out.join(LAST).exists() {
-        return Err(TrainError::File {
-            path: out.join(LAST),
-            expected: "no run in this folder (go on with it by --resume, or name another --out)".to_owned(),
-            found: "a checkpoint".to_owned(),
-        });
-    }
-    tensor_file::remove_unfinished(out)
+    refuse_run(out, &[result])
+}
+
+/// Refuses a folder with a checkpoint or one of these files, which a new run would replace.
+pub(super) fn refuse_run(out: &Path, results: &[&str]) -> Result<(), TrainError> {
+    let mut names = [LAST].iter().chain(results);
+    let Some(name) = names.find(|name| out.join(name).exists()) else { return Ok(()) };
+    let remedy = if *name == LAST { "go on with it by --resume, or name another --out" } else { "name another --out" };
+    Err(TrainError::File {
+        path: out.join(name),
+        expected: format!("no run in this folder ({remedy})"),
+        found: "one's file".to_owned(),
+    })
 }
 
 fn json(path: &Path, value: &impl Serialize) -> Result<String, TrainError> {

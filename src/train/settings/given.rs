@@ -31,14 +31,16 @@ pub(super) fn read<'a>(
     leaves(&file, &mut Vec::new(), &mut given);
     let mut given: Vec<Given<'_>> = given.into_iter().map(|(path, value)| Given { origin, path, value }).collect();
     for Assignment { key, value } in assignments {
-        let path = key.split('.').map(str::to_owned).collect();
+        let mut path = key.split('.').map(str::to_owned).collect();
         let parsed = serde_yaml::from_str(value);
-        let value = parsed.map_err(|error| SettingsError::Value {
+        let value: Value = parsed.map_err(|error| SettingsError::Value {
             origin: COMMAND_LINE.to_owned(),
             key: key.clone(),
             cause: error.to_string(),
         })?;
-        given.push(Given { origin: COMMAND_LINE, path, value });
+        let mut found = Vec::new();
+        leaves(&value, &mut path, &mut found);
+        given.extend(found.into_iter().map(|(path, value)| Given { origin: COMMAND_LINE, path, value }));
     }
     Ok(given)
 }

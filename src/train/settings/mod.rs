@@ -13,6 +13,12 @@ use super::{
 };
 use crate::data::augment::{Augmentation, ResizeRule};
 
+/// Of [`LoopTransSettings::clusters`]: parts are found without training.
+pub const K_MEANS: &str = "k-means";
+/// Of [`LoopTransSettings::clusters`]: trained ones lie in the backbone's file.
+pub const IN_BACKBONE: &str = "in-backbone";
+/// Of libtorch.
+pub(in crate::train) const MAX_THREADS: usize = 1024;
 /// What WSMA is where no file of CLIP is given, after its name.
 pub const NO_TEXT_ENCODER: &str = "has no text encoder and no learned prompts here: one learned vector for each action \
                                    stands in their place, which is not the published method";
@@ -223,7 +229,11 @@ impl Settings {
         self.wsma.as_ref().is_some_and(|own| own.clip.is_none())
     }
 
-    fn check(&self, origin: &str) -> Result<(), SettingsError> {
+    /// Do they make sense?
+    ///
+    /// # Errors
+    /// The first value that does not; `origin`: where they were read.
+    pub(in crate::train) fn check(&self, origin: &str) -> Result<(), SettingsError> {
         let Sgd { lr, momentum, weight_decay, gamma, step_epochs, .. } = self.optimizer;
         let at_least_1 = |key, value: u64| (key, value >= 1, "at least 1", value.to_string());
         // Written so that NaN fails.
@@ -234,7 +244,7 @@ impl Settings {
             at_least_1("save_every_steps", self.save_every_steps),
             at_least_1("optimizer.step_epochs", step_epochs),
             ("accumulation", self.accumulation <= self.batch, "at most the batch", self.accumulation.to_string()),
-            ("threads", self.threads <= 1024, "at most 1024", self.threads.to_string()),
+            ("threads", self.threads <= MAX_THREADS, "at most 1024", self.threads.to_string()),
             ("optimizer.lr", lr > 0.0 && lr.is_finite(), "above 0", lr.to_string()),
             ("optimizer.momentum", (0.0..1.0).contains(&momentum), "at least 0, below 1", momentum.to_string()),
             ("optimizer.weight_decay", weight_decay >= 0.0, "at least 0", weight_decay.to_string()),
@@ -277,7 +287,7 @@ impl LoopTransSettings {
     fn published() -> Self {
         Self {
             noise_heads: 15,
-            clusters: "k-means".to_owned(),
+            clusters: K_MEANS.to_owned(),
             parts: 4,
             weights: Default::default(),
             options: Default::default(),
@@ -336,6 +346,8 @@ mod tests {
         assert_eq!((found.epochs, found.batch, found.seed), (4, 2, 42));
         let weights = found.looptrans.unwrap().weights;
         assert!(weights.dill == 0.0 && weights.mse == 10.0);
+        let several = read("optimizer: {lr: 0.005}", &[("optimizer", "{momentum: 0.8}")]).unwrap().optimizer;
+        assert_eq!((several.lr, several.momentum), (0.005, 0.8), "keys that are not given stay");
         assert_eq!(read("system: locate", &[]).unwrap(), Settings::published(System::Locate));
         let wsma = read("system: wsma", &[("wsma.clip", "clip.safetensors")]).unwrap();
         assert_eq!(wsma.wsma.unwrap().clip.as_deref(), Some("clip.safetensors"));

@@ -14,7 +14,7 @@ use crate::{
         TrainError,
         loss_report::System,
         run::io_error,
-        settings::{Ablation, LocateSettings, Settings, TestedMaps},
+        settings::{Ablation, IN_BACKBONE, K_MEANS, LocateSettings, Settings, TestedMaps},
         wsma::{ClipFile, WsmaSettings},
     },
 };
@@ -116,6 +116,22 @@ pub(super) fn text_encoders(arms: &[Arm]) -> Result<BTreeMap<String, String>, Tr
         ClipFile::read(clip)?;
         let bytes = fs::read(clip).map_err(io_error("read", clip))?;
         found.insert(name.clone(), contract::sha256_hex(&bytes));
+    }
+    Ok(found)
+}
+
+/// SHA-256 of the concept clusters' file of each arm that has one.
+pub(super) fn clusters(arms: &[Arm]) -> Result<BTreeMap<String, String>, TrainError> {
+    let file = |arm: &Arm| {
+        let clusters = &arm.settings.looptrans.as_ref()?.clusters;
+        (!matches!(clusters.as_str(), K_MEANS | IN_BACKBONE)).then(|| clusters.clone())
+    };
+    let mut found = BTreeMap::new();
+    for arm in arms {
+        let Some(path) = file(arm) else { continue };
+        let path = Path::new(&path);
+        let bytes = fs::read(path).map_err(io_error("read", path))?;
+        found.insert(arm.name.clone(), contract::sha256_hex(&bytes));
     }
     Ok(found)
 }

@@ -8,7 +8,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File},
     io::ErrorKind,
     path::{Path, PathBuf},
 };
@@ -21,7 +21,7 @@ use crate::{
     metrics::Mean,
     train::{
         TrainError,
-        run::io_error,
+        run::{LOCK, io_error, lock},
         settings::Settings,
         store::{Kept, Precision},
     },
@@ -30,7 +30,6 @@ use crate::{
 /// Changes with anything that would give other results for the same study.
 const FORMAT: u32 = 1;
 const STUDY: &str = "study.json";
-const LOCK: &str = ".lock";
 const RESULT: &str = "result.json";
 
 /// All that results depend on.
@@ -50,13 +49,25 @@ pub(super) struct Identity {
     /// SHA-256 of the text encoder's file by arm, of those that have one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     text_encoders: BTreeMap<String, String>,
+    /// The same of the concept clusters' file.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    clusters: BTreeMap<String, String>,
 }
 
 impl Identity {
     pub fn new(command: &str, backbone: String, kept: Kept, sets: Vec<(String, String)>) -> Self {
         let Kept { variants, precision } = kept;
-        let (command, arms, text_encoders) = (command.to_owned(), BTreeMap::new(), BTreeMap::new());
-        Self { format: FORMAT, command, backbone, variants, precision, sets, arms, text_encoders }
+        Self {
+            format: FORMAT,
+            command: command.to_owned(),
+            backbone,
+            variants,
+            precision,
+            sets,
+            arms: BTreeMap::new(),
+            text_encoders: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+        }
     }
 
     /// With these arms.
@@ -64,6 +75,7 @@ impl Identity {
         let settings = arms.iter().map(|arm| (arm.name.clone(), Settings { seed: 0, ..arm.settings.clone() }));
         self.arms = settings.collect();
         self.text_encoders = arms::text_encoders(arms)?;
+        self.clusters = arms::clusters(arms)?;
         Ok(self)
     }
 
@@ -98,10 +110,15 @@ impl Identity {
                 return Err(refuse(&format!("{name} with {key}"), now, before));
             }
         }
-        for (name, before) in before.text_encoders {
-            let now = self.text_encoders.entry(name.clone()).or_insert_with(|| before.clone());
-            if *now != before {
-                return Err(refuse(&format!("{name} with a text encoder of SHA-256"), now.clone(), before));
+        for (what, all, before) in [
+            ("a text encoder", &mut self.text_encoders, before.text_encoders),
+            ("concept clusters", &mut self.clusters, before.clusters),
+        ] {
+            for (name, before) in before {
+                let now = all.entry(name.clone()).or_insert_with(|| before.clone());
+                if *now != before {
+                    return Err(refuse(&format!("{name} with {what} of SHA-256"), now.clone(), before));
+                }
             }
         }
         Ok(self)
@@ -170,21 +187,6 @@ fn refuse_other_things(path: &Path) -> Result<(), TrainError> {
         }
     }
     Ok(())
-}
-
-fn lock(folder: &Path) -> Result<File, TrainError> {
-    let path = folder.join(LOCK);
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
-    let file = file.map_err(io_error("write", &path))?;
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => TrainError::File {
-            path: folder.to_owned(),
-            expected: "a folder that nobody else is writing to".to_owned(),
-            found: "another process at it".to_owned(),
-        },
-        TryLockError::Error(source) => io_error("lock", &path)(source),
-    })?;
-    Ok(file)
 }
 
 /// One run's scores.
