@@ -117,16 +117,16 @@ impl Loaded {
         let input_bytes = pictures * bundle.contract.input_bytes();
         let (input, max_batch) = (bundle.contract.input, settings.max_batch);
         let mut loaded = Self { session, buffers, provider, input_bytes, input, max_batch, _freed: GiveBack };
-        loaded.warm_up(profile)?;
+        loaded.warm_up(profile, settings.cpu_memory_arena)?;
         // Loading frees more than the model keeps.
         memory::give_back();
         Ok(loaded)
     }
 
     /// Before the first frame, and while another provider can still be tried.
-    fn warm_up(&mut self, mut profile: Option<Profile>) -> Result<(), InferError> {
+    fn warm_up(&mut self, mut profile: Option<Profile>, has_arena: bool) -> Result<(), InferError> {
         let plain = vec![WARM_UP_GREY; self.input_bytes];
-        for _ in 0..WARM_UP_RUNS {
+        for turn in 0..WARM_UP_RUNS {
             let answer = self.run(&plain);
             answer.map_err(|error| InferError::Runtime {
                 step: "first run",
@@ -135,6 +135,13 @@ impl Loaded {
             })?;
             if let Some(profile) = profile.take() {
                 self.provider.graph = profile.finish(&mut self.session);
+            }
+            if turn == 0
+                && has_arena
+                && let Err(error) = self.buffers.shrink_arena(&mut self.session)
+            {
+                // It costs memory and nothing else.
+                tracing::debug!("ONNX Runtime's arena keeps what it has: {error}");
             }
         }
         if self.max_batch > 1 {
