@@ -163,6 +163,7 @@ pub fn describe(path: &Path) -> Result<(Description, Sizes), ExportError> {
     let file = Reader::new(path, &bytes)?;
     let description = file.description()?;
     let sizes = file.sizes(&description)?;
+    file.check_largest(&sizes)?;
     Ok((description, sizes))
 }
 
@@ -253,9 +254,20 @@ impl<'a> Reader<'a> {
             let found = format!("{heads} heads for {dim} channels (the description can name `heads`)");
             return Err(self.refuse("attention heads", "a divisor of the embedding dimension", found));
         }
+        if description.actions.len() > channels {
+            let expected = format!("at most {channels}, the channels of aff_fc");
+            return Err(self.refuse("actions", expected, description.actions.len().to_string()));
+        }
+        Ok(Sizes { dim, depth, heads, patch, grid, block_hidden, adapter_hidden, channels })
+    }
+
+    /// What there is most of has the shapes that follow from the sizes: before anything is allocated by them.
+    fn check_largest(&self, sizes: &Sizes) -> Result<(), ExportError> {
+        let Sizes { dim, depth, patch, block_hidden, adapter_hidden, .. } = *sizes;
+        let tokens = 1 + sizes.patches();
         // WSMA adapts two blocks' keys.
         let adapter_inputs = if self.is_wsma() { 2 * dim } else { dim };
-        // Before anything is allocated by these sizes: what there is most of. No map needs the last block's MLP.
+        // No map needs the last block's MLP.
         let blocks = (0..depth).flat_map(|block| {
             let prefix = format!("vit_model.blocks.{block}");
             let mlp = (block + 1 < depth).then(|| (format!("{prefix}.mlp.fc1.weight"), vec![block_hidden, dim]));
@@ -276,12 +288,7 @@ impl<'a> Reader<'a> {
                 Some(_) => {}
             }
         }
-        self.refuse_problems(problems)?;
-        if description.actions.len() > channels {
-            let expected = format!("at most {channels}, the channels of aff_fc");
-            return Err(self.refuse("actions", expected, description.actions.len().to_string()));
-        }
-        Ok(Sizes { dim, depth, heads, patch, grid, block_hidden, adapter_hidden, channels })
+        self.refuse_problems(problems)
     }
 
     /// All needed tensors, or all problems.

@@ -9,17 +9,12 @@
 
 use ort::{
     memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType},
-    session::{IoBinding, RunOptions, Session},
+    session::{IoBinding, Session},
     value::Tensor,
 };
 
 use super::{InferSettings, ProviderChoice};
 use crate::contract::{INPUT_IMAGE, ModelContract, OUTPUT_HEATMAP, OUTPUT_PRESENCE};
-
-/// A key of ONNX Runtime's run options: frees the regions of the CPU's arena in which nothing lies any more, and lets it grow from
-/// the smallest again. All sessions of the process share that arena, which grows by doubling and keeps everything: loading models
-/// beside each other would double it again and again.
-const SHRINK: (&str, &str) = ("memory.enable_memory_arena_shrinkage", "cpu:0");
 
 /// One memory's three tensors.
 #[derive(Debug)]
@@ -83,15 +78,6 @@ impl Buffers {
         let (_, maps) = self.host.maps.try_extract_tensor::<f32>()?;
         let (_, presence) = self.host.presence.try_extract_tensor::<f32>()?;
         Ok((maps, presence))
-    }
-
-    /// A run that shrinks the CPU's arena when it is done.
-    pub fn shrink_arena(&mut self, session: &mut Session) -> ort::Result<()> {
-        let (key, value) = SHRINK;
-        let mut options = RunOptions::new()?;
-        options.set(key, value)?;
-        drop(session.run_binding_with_options(&self.binding, &options)?);
-        Ok(())
     }
 }
 

@@ -8,9 +8,7 @@ use super::{
     InferError, InferSettings, ProviderChoice, ProviderInUse,
     buffers::Buffers,
     engine_cache::{self, Engines, Place},
-    failure,
-    profile::Profile,
-    provider, runtime,
+    failure, profile, provider, runtime,
     session::{self, Opening},
 };
 use crate::{
@@ -105,44 +103,32 @@ impl Loaded {
         pictures: usize,
     ) -> Result<Self, InferError> {
         let failed = |error: ort::Error| runtime::failed("load", &error);
-        let profile = Profile::new();
-        let prefix = profile.as_ref().map(Profile::prefix);
-        let profile_prefix = prefix.as_deref();
-        let opening = Opening { bundle, settings, environment, choice, pictures, engines, profile: profile_prefix };
+        let opening = Opening { bundle, settings, environment, choice, pictures, engines, profile: None };
+        let graph = profile::count_nodes(&opening);
         let session = opening.open().map_err(failed)?;
         session::check(&session, bundle, pictures)?;
         session::check_batch(&session, (choice, settings))?;
         let buffers = Buffers::new(&session, &bundle.contract, pictures, (choice, settings)).map_err(failed)?;
-        let provider = ProviderInUse { requested: settings.provider, used: choice, failed: Vec::new(), graph: None };
+        let provider = ProviderInUse { requested: settings.provider, used: choice, failed: Vec::new(), graph };
         let input_bytes = pictures * bundle.contract.input_bytes();
         let (input, max_batch) = (bundle.contract.input, settings.max_batch);
         let mut loaded = Self { session, buffers, provider, input_bytes, input, max_batch, _freed: GiveBack };
-        loaded.warm_up(profile, settings.cpu_memory_arena)?;
+        loaded.warm_up()?;
         // Loading frees more than the model keeps.
         memory::give_back();
         Ok(loaded)
     }
 
     /// Before the first frame, and while another provider can still be tried.
-    fn warm_up(&mut self, mut profile: Option<Profile>, has_arena: bool) -> Result<(), InferError> {
+    fn warm_up(&mut self) -> Result<(), InferError> {
         let plain = vec![WARM_UP_GREY; self.input_bytes];
-        for turn in 0..WARM_UP_RUNS {
+        for _ in 0..WARM_UP_RUNS {
             let answer = self.run(&plain);
             answer.map_err(|error| InferError::Runtime {
                 step: "first run",
                 kind: error.kind(),
                 cause: error.to_string(),
             })?;
-            if let Some(profile) = profile.take() {
-                self.provider.graph = profile.finish(&mut self.session);
-            }
-            if turn == 0
-                && has_arena
-                && let Err(error) = self.buffers.shrink_arena(&mut self.session)
-            {
-                // It costs memory and nothing else.
-                tracing::debug!("ONNX Runtime's arena keeps what it has: {error}");
-            }
         }
         if self.max_batch > 1 {
             let plain = vec![WARM_UP_GREY; self.max_batch * self.input_bytes];

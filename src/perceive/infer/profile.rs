@@ -1,47 +1,46 @@
-//! What ran where: ONNX Runtime's profile of the first run, read once.
+//! What runs where: ONNX Runtime's profile of one run.
 //!
 //! The profile is a JSON list of events; each operator that ran is one of category "Node" whose arguments name its
 //! operator, its provider and its shapes.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use ort::session::Session;
+use ort::value::TensorRef;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::GraphShare;
+use super::{GraphShare, ProviderChoice, session::Opening};
+use crate::{contract::INPUT_IMAGE, error::one_line};
 
 /// The most bytes of a profile: one of a ViT-B is below a megabyte.
 const MAX_BYTES: u64 = 64 << 20;
+/// The most characters of an error of ONNX Runtime.
+const MOST_SAID: usize = 300;
 
-/// The folder of a session's profile, while it is written.
-pub(super) struct Profile {
-    folder: TempDir,
-}
-
-impl Profile {
-    /// None, with a warning, where no file can be written: the model serves without it.
-    pub fn new() -> Option<Self> {
-        match TempDir::new() {
-            Ok(folder) => Some(Self { folder }),
-            Err(error) => {
-                tracing::warn!("graph nodes are not counted: no temporary folder: {error}");
-                None
-            }
-        }
+/// Counts the nodes of a session like the one that is to serve, in a run of its own. None, with a warning, where that can't be done:
+/// the model serves without it. What is wrong with the session itself shows when it is opened to serve.
+///
+/// The session that serves is not profiled: after the end of its profile ONNX Runtime (1.32) goes on to note the blocks of each
+/// parallel loop, some hundred bytes a run that are never freed. A session of one thread has no such loops.
+pub(super) fn count_nodes(opening: &Opening<'_>) -> Option<GraphShare> {
+    if opening.choice == ProviderChoice::TensorRt && opening.engines.is_none() {
+        tracing::warn!("graph nodes are not counted: without an engine cache TensorRT would build its engine twice");
+        return None;
     }
-
-    /// What ONNX Runtime begins the file's name with.
-    pub fn prefix(&self) -> std::path::PathBuf {
-        self.folder.path().join("first_run")
-    }
-
-    /// Ends profiling, after which runs are not slowed by it, and reads what was written.
-    pub fn finish(self, session: &mut Session) -> Option<GraphShare> {
-        let file = session.end_profiling().map_err(|error| error.to_string());
-        let share = file.and_then(|file| read(Path::new(&file)));
-        share.map_err(|error| tracing::warn!("graph nodes are not counted: {error}")).ok()
-    }
+    let counted = || -> Result<GraphShare, String> {
+        let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
+        let prefix = folder.path().join("first_run");
+        let failed = |error: ort::Error| one_line(&error.to_string(), MOST_SAID);
+        let mut session = Opening { profile: Some(&prefix), ..*opening }.open().map_err(failed)?;
+        let input = opening.bundle.contract.input;
+        let shape = [opening.pictures, input.height as usize, input.width as usize, 3];
+        let picture = vec![0_u8; opening.pictures * opening.bundle.contract.input_bytes()];
+        let image = TensorRef::from_array_view((shape, picture.as_slice())).map_err(failed)?;
+        drop(session.run(ort::inputs![INPUT_IMAGE => image]).map_err(failed)?);
+        let file = session.end_profiling().map_err(failed)?;
+        read(Path::new(&file))
+    };
+    counted().map_err(|error| tracing::warn!("graph nodes are not counted: {error}")).ok()
 }
 
 fn read(file: &Path) -> Result<GraphShare, String> {

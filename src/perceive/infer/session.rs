@@ -24,7 +24,7 @@ pub(super) struct Opening<'a> {
     pub pictures: usize,
     /// Where TensorRT keeps its engines.
     pub engines: Option<&'a str>,
-    /// What the name of the profile of the first runs begins with; None = there is none.
+    /// What the name of its profile begins with; None = there is none.
     pub profile: Option<&'a Path>,
 }
 
@@ -34,7 +34,7 @@ impl Opening<'_> {
         let mut builder = Session::builder(self.environment)?
             .with_log_level(LogLevel::Warning)?
             .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_intra_threads(settings.intra_op_threads)?
+            .with_intra_threads(if self.profile.is_some() { 1 } else { settings.intra_op_threads })?
             .with_execution_providers(provider::registrations(self.choice, settings, self.engines))?;
         if self.choice == ProviderChoice::Cpu {
             // One block for all of a run's values, laid out for each shape, costs memory and saves no time.
