@@ -157,7 +157,8 @@ impl SilenceWatch {
         if !facts.clock_started || no_clock && since.rejected == 0 && since.dropped_by.len() == 1 {
             return (Cause::NoClock, "waiting for /clock, since use_sim_time is on".to_owned());
         }
-        if since.rejected + since.dropped == 0 || self.is_empty(health) {
+        let displaced_only = health.last_trouble.is_none();
+        if since.rejected + since.dropped == 0 || displaced_only && self.is_empty(health) {
             return explain_nothing_came(facts);
         }
         let last = health.last_trouble.as_deref().unwrap_or("a newer one came each time, or max_rate let none through");
