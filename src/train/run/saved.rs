@@ -64,7 +64,8 @@ pub(in crate::train) fn write_weights(
 /// Makes the folder of a new run, or refuses one that holds a run. `result`: the file that a run ends with.
 pub(in crate::train) fn new_folder(out: &Path, result: &str) -> Result<(), TrainError> {
     fs::create_dir_all(out).map_err(tensor_file::io_error("create", out))?;
-    refuse_run(out, &[result])
+    refuse_run(out, &[result])?;
+    tensor_file::remove_unfinished(out)
 }
 
 /// Refuses a folder with a checkpoint or one of these files, which a new run would replace.
