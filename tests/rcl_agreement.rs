@@ -42,7 +42,7 @@ fn ask_rcl(command_lines: &[Vec<String>]) -> Vec<Answer> {
         .env("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut input = peer.stdin.take().unwrap();
@@ -52,7 +52,7 @@ fn ask_rcl(command_lines: &[Vec<String>]) -> Vec<Answer> {
     writer.join().unwrap();
     let answers: Vec<Answer> =
         String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(answers.len(), command_lines.len(), "the peer died");
+    assert_eq!(answers.len(), command_lines.len(), "the peer died: {}", String::from_utf8_lossy(&output.stderr));
     answers
 }
 

@@ -6,6 +6,7 @@ A value is a text: the type, a space, and the value (doubles by their bits, so t
 """
 
 import json
+import os
 import struct
 import sys
 
@@ -45,5 +46,8 @@ def answer(arguments):
         context.try_shutdown()
 
 
+# Fast DDS writes its own troubles to stdout: they go to stderr, so that stdout has answers alone.
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 for line in sys.stdin:
-    print(json.dumps(answer(json.loads(line))), flush=True)
+    print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
