@@ -161,6 +161,38 @@ fn aligned_depth_gives_metric_grasps_in_either_unit() {
 }
 
 #[test]
+fn a_picture_has_the_calibration_of_its_stamp_and_is_taken_for_what_the_parameter_says() {
+    let mut rig = start(json!({"image_rectification": "rectified"}));
+    rig.node.logged("(taken as rectified)");
+    // Only P is of this camera, and only in the calibration that comes with the picture.
+    let rectified = |header: &Value, focal: f64| {
+        let mut info = camera_info(camera::FRAME_ID);
+        info["header"] = header.clone();
+        info["k"] = json!([7.0, 0.0, 47.5, 0.0, 7.0, 31.5, 0.0, 0.0, 1.0]);
+        info["p"] = json!([focal, 0.0, 47.5, 0.0, 0.0, focal, 31.5, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        info
+    };
+    let mut frame = Rig::good();
+    let mut regions = Value::Null;
+    for _ in 0..20 {
+        rig.peer.publish(INFO, &rectified(&frame["header"], FOCAL));
+        let later = json!({"stamp": {"sec": count(&frame["header"]["stamp"], "sec") + 1, "nanosec": 0}, "frame_id": camera::FRAME_ID});
+        rig.peer.publish(INFO, &rectified(&later, 2.0 * FOCAL));
+        rig.peer.publish(DEPTH, &metres(&frame["header"]));
+        rig.peer.publish(rig.camera, &frame);
+        if let Some(messages) = rig.answers(&[REGIONS], &frame) {
+            regions = messages[0].clone();
+            if regions["depth_state"] == OK {
+                break;
+            }
+        }
+        frame = Rig::good();
+    }
+    assert_eq!(regions["depth_state"], OK, "{regions}");
+    check_bar(&green(&regions));
+}
+
+#[test]
 fn wrong_depth_never_gives_a_pose_and_says_why() {
     let mut rig = start(json!({"depth_wait": 0.05}));
     rig.peer.publish(INFO, &camera_info(camera::FRAME_ID));

@@ -94,6 +94,19 @@ choice! {
 }
 
 choice! {
+    /// What the pictures are taken for where regions are measured with depth (`image_rectification`).
+    ImageRectification {
+        /// What the topic's name says.
+        #[default]
+        Auto = "auto",
+        /// As the lens makes them: K and D of camera_info.
+        Raw = "raw",
+        /// Rectified: P of camera_info.
+        Rectified = "rectified",
+    }
+}
+
+choice! {
     /// ROS 2 reliability QoS (`input_reliability`, `output_reliability`).
     Reliability {
         /// Lost messages stay lost. As a request it matches every publisher.

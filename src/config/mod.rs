@@ -22,8 +22,8 @@ mod value;
 mod yaml_tree;
 
 pub use choices::{
-    ConvSearch, Durability, Endpoint, HeatmapEncoding, HeatmapSize, History, ImageTransport, Liveliness, Mode,
-    ProviderChoice, Reliability, StampPolicy,
+    ConvSearch, Durability, Endpoint, HeatmapEncoding, HeatmapSize, History, ImageRectification, ImageTransport,
+    Liveliness, Mode, ProviderChoice, Reliability, StampPolicy,
 };
 pub use error::{ConfigError, ValueError};
 pub use kind::{DoubleDefault, Kind, Misfit, Parameter};

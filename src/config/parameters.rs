@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::{
-    ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Mode, Parameter, ProviderChoice,
-    Reliability, StampPolicy, cameras,
+    ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageRectification, ImageTransport, Kind, Mode, Parameter,
+    ProviderChoice, Reliability, StampPolicy, cameras,
 };
 
 const fn value(number: f64) -> DoubleDefault {
@@ -334,6 +334,18 @@ pub static PARAMETERS: &[Parameter] = &[
         description: "Take registered depth images from depth/image and give regions a pose, a width and a length in metres. \
                       Needs camera_info.",
         kind: Kind::Bool { default: false, set: |s, on| s.use_depth = on },
+    },
+    Parameter {
+        name: "image_rectification",
+        live: false,
+        description: "What the pictures are taken for with use_depth. raw: as the lens makes them (K and D of camera_info); \
+                      rectified: without distortion (P); auto: rectified where a part of the topic's name is rect or \
+                      begins with image_rect, raw elsewhere.",
+        kind: Kind::Choice {
+            default: "auto",
+            names: ImageRectification::NAMES,
+            set: |s, name| choose(&mut s.image_rectification, ImageRectification::from_name(name)),
+        },
     },
     Parameter {
         name: "sync_slop",

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::{
-    ConfigError, ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageTransport, Kind, Misfit, Mode, Origin,
-    Override, Overrides, PARAMETERS, Parameter, ParameterValue, ProviderChoice, QosOverrides, Reliability, StampPolicy,
-    ValueError, find, qos_overrides, value::shorten,
+    ConfigError, ConvSearch, DoubleDefault, HeatmapEncoding, HeatmapSize, ImageRectification, ImageTransport, Kind,
+    Misfit, Mode, Origin, Override, Overrides, PARAMETERS, Parameter, ParameterValue, ProviderChoice, QosOverrides,
+    Reliability, StampPolicy, ValueError, find, qos_overrides, value::shorten,
 };
 use crate::error::one_line;
 
@@ -92,6 +92,8 @@ pub struct NodeSettings {
     pub heatmap_size: HeatmapSize,
     /// Are regions measured with depth images?
     pub use_depth: bool,
+    /// What the pictures are taken for where they are.
+    pub image_rectification: ImageRectification,
     /// The furthest that a depth image's stamp may lie from the picture's.
     pub sync_slop: Duration,
     /// The longest that depth is waited for, from the begin of work on the picture.

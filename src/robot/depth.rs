@@ -88,9 +88,9 @@ impl<D> DepthInbox<D> {
     }
 }
 
-/// The calibration that came last, as its message has it.
+/// The calibration of a picture, as its message has it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NewestCalibration {
+pub struct PictureCalibration {
     /// The camera it describes.
     pub frame_id: String,
     /// What it says.
@@ -236,8 +236,8 @@ impl<D: Incoming> DepthStage<D> {
     }
 
     /// Measures the picture's regions. Waits for its depth, but no longer than `depth_wait` from [`Self::begin`].
-    pub fn measure(&mut self, picture: &PictureRegions<'_>, newest: Option<&NewestCalibration>) -> DepthResult {
-        match self.try_measure(picture, newest) {
+    pub fn measure(&mut self, picture: &PictureRegions<'_>, calibration: Option<&PictureCalibration>) -> DepthResult {
+        match self.try_measure(picture, calibration) {
             Ok(regions) => {
                 self.inbox.set_trouble(None);
                 if std::mem::take(&mut self.had_trouble) {
@@ -261,10 +261,10 @@ impl<D: Incoming> DepthStage<D> {
     fn try_measure(
         &mut self,
         picture: &PictureRegions<'_>,
-        newest: Option<&NewestCalibration>,
+        calibration: Option<&PictureCalibration>,
     ) -> Result<Vec<RegionDepth>, NoDepth> {
         // First, since no depth helps without it.
-        self.prepare_camera(picture, newest)?;
+        self.prepare_camera(picture, calibration)?;
         if self.is_undated {
             return Err(NoDepth::Undated);
         }
@@ -285,9 +285,9 @@ impl<D: Incoming> DepthStage<D> {
     fn prepare_camera(
         &mut self,
         picture: &PictureRegions<'_>,
-        newest: Option<&NewestCalibration>,
+        calibration: Option<&PictureCalibration>,
     ) -> Result<(), CalibrationError> {
-        let NewestCalibration { frame_id, calibration } = newest.ok_or(CalibrationError::Missing)?;
+        let PictureCalibration { frame_id, calibration } = calibration.ok_or(CalibrationError::Missing)?;
         if picture.frame.frame_id.is_empty() || picture.frame.frame_id != frame_id {
             let (picture, calibrated) = (picture.frame.frame_id.to_owned(), frame_id.clone());
             return Err(CalibrationError::Frame { picture, calibrated });

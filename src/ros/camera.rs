@@ -1,20 +1,17 @@
 //! The cameras: each with its input topics, its accounting, its output topics. What they share (the model, the loop, the
 //! intake) is not here but passed in.
 
-use std::{
-    slice,
-    sync::{Arc, PoisonError},
-    time::Instant,
-};
+use std::{slice, sync::Arc, time::Instant};
 
 use r2r::sensor_msgs::msg::CameraInfo;
 
 use super::{
     NodeError,
+    camera_info::Calibrations,
     depth::{self, DepthMessage},
     inlet::Inlet,
     input::{CameraMessage, CameraTopic},
-    publish::{LatestCameraInfo, RosSink, SinkInputs},
+    publish::{RosSink, SinkInputs},
     qos,
     spin::{Graph, Spin, Works},
     topic::CameraNames,
@@ -56,7 +53,7 @@ pub struct Camera {
 struct Inputs {
     images: Inlet<Vec<u8>>,
     calibrations: Inlet<CameraInfo>,
-    latest: LatestCameraInfo,
+    known: Calibrations,
     /// None: depth is not in use.
     depth: Option<Depth>,
 }
@@ -140,7 +137,7 @@ impl Cameras {
         Ok(intake)
     }
 
-    /// Forgets each one's newest calibration, and the depth images that wait.
+    /// Forgets each one's calibrations, and the depth images that wait.
     pub fn forget(&self) {
         self.0.iter().for_each(|camera| camera.inputs.forget());
     }
@@ -164,9 +161,13 @@ impl Cameras {
         })
     }
 
-    /// Their image topics, for the log.
+    /// Their image topics, for the log; where depth is in use, with what the pictures are taken for.
     pub fn topics(&self) -> String {
-        self.0.iter().map(|camera| camera.topic.resolved.as_str()).collect::<Vec<_>>().join(", ")
+        let described = |Camera { topic, inputs, .. }: &Camera| match inputs.depth {
+            Some(_) => format!("{} (taken as {})", topic.resolved, topic.rectification.name()),
+            None => topic.resolved.clone(),
+        };
+        self.0.iter().map(described).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -189,7 +190,7 @@ impl Camera {
             inputs: Inputs {
                 images: Inlet::new(topic.subscribed.clone()),
                 calibrations: Inlet::new(names.input(CAMERA_INFO)),
-                latest: LatestCameraInfo::default(),
+                known: Calibrations::default(),
                 depth: settings.use_depth.then(depth),
             },
             topic,
@@ -199,10 +200,10 @@ impl Camera {
 
     fn sink_inputs(&self) -> SinkInputs {
         let source =
-            |depth: &Depth| depth::Source { inbox: depth.inbox.clone(), rectification: self.topic.rectification() };
+            |depth: &Depth| depth::Source { inbox: depth.inbox.clone(), rectification: self.topic.rectification };
         SinkInputs {
             names: self.names.clone(),
-            camera_info: self.inputs.latest.clone(),
+            calibrations: self.inputs.known.clone(),
             depth: self.inputs.depth.as_ref().map(source),
         }
     }
@@ -232,7 +233,7 @@ impl Camera {
 
 impl Inputs {
     fn open(&self, works: &mut Works, topic: &CameraTopic, seat: Seat) -> Result<(), NodeError> {
-        let (latest, transport) = (self.latest.clone(), topic.transport);
+        let (known, transport) = (self.known.clone(), topic.transport);
         if let Some(Depth { images, inbox }) = &self.depth {
             let subscribe =
                 |node: &mut r2r::Node, name: &str, qos| node.subscribe_raw(name, "sensor_msgs/msg/Image", qos);
@@ -250,12 +251,12 @@ impl Inputs {
             works,
             qos::input(Reliability::BestEffort),
             |node, name, qos| node.subscribe(name, qos),
-            move |camera_info| *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(camera_info),
+            move |camera_info| known.offer(camera_info),
         )
     }
 
     fn forget(&self) {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.known.forget();
         if let Some(depth) = &self.depth {
             depth.inbox.clear();
         }

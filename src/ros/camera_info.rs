@@ -1,14 +1,57 @@
 //! The camera's calibration for `~/heatmap`, so that rviz2 and depth_image_proc can place the heat in space.
 
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
 use r2r::sensor_msgs::msg::CameraInfo;
 
 use super::regions;
 use crate::{
     contract::Size,
     message::image::Header,
-    perceive::depth::{Calibration, RegionOfInterest},
-    robot::depth::NewestCalibration,
+    perceive::{
+        Stamp,
+        depth::{Calibration, RegionOfInterest},
+    },
+    robot::depth::PictureCalibration,
 };
+
+/// Calibrations kept: a picture that waited and was worked on is still found its own.
+const KEPT: usize = 8;
+
+/// The calibrations that came last from one camera. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Calibrations(Arc<Mutex<VecDeque<CameraInfo>>>);
+
+impl Calibrations {
+    /// Takes one in.
+    pub fn offer(&self, camera_info: CameraInfo) {
+        let mut kept = self.kept();
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(camera_info);
+    }
+
+    /// Forgets all.
+    pub fn forget(&self) {
+        self.kept().clear();
+    }
+
+    /// What `look` makes of the picture's calibration: the one of the same stamp (drivers send it with the picture, and a
+    /// lens may zoom), or the newest. None: none has come.
+    pub fn of<T>(&self, stamp: Stamp, look: impl FnOnce(&CameraInfo) -> T) -> Option<T> {
+        let stamp = regions::time(stamp);
+        let kept = self.kept();
+        kept.iter().rev().find(|info| info.header.stamp == stamp).or_else(|| kept.back()).map(look)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<CameraInfo>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Why there is no calibration for a heatmap.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,9 +84,9 @@ pub enum CameraInfoError {
 }
 
 /// What a message says, unchecked, for 3D.
-pub fn newest(camera_info: &CameraInfo) -> NewestCalibration {
+pub fn for_depth(camera_info: &CameraInfo) -> PictureCalibration {
     let roi = &camera_info.roi;
-    NewestCalibration {
+    PictureCalibration {
         frame_id: camera_info.header.frame_id.clone(),
         calibration: Calibration {
             size: Size { height: camera_info.height, width: camera_info.width },
@@ -115,7 +158,6 @@ fn scale_row(row: &mut [f64], scale: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::perceive::Stamp;
 
     const HEADER: Header<'static> = Header { stamp: Stamp { sec: 5, nanosec: 6 }, frame_id: "optical" };
     const SOURCE: Size = Size { height: 480, width: 640 };
@@ -132,6 +174,23 @@ mod tests {
             p: vec![500.0, 0.0, 300.0, -60.0, 0.0, 510.0, 200.0, 0.0, 0.0, 0.0, 1.0, 0.0],
             ..CameraInfo::default()
         }
+    }
+
+    #[test]
+    fn a_picture_has_the_calibration_of_its_own_stamp_or_the_newest() {
+        let calibrations = Calibrations::default();
+        let focal_at = |sec| calibrations.of(Stamp { sec, nanosec: 0 }, |info| info.k[0]);
+        assert_eq!(focal_at(1), None);
+        for sec in 1..=10 {
+            let mut zoomed = calibration();
+            (zoomed.header.stamp.sec, zoomed.k[0]) = (sec, f64::from(sec));
+            calibrations.offer(zoomed);
+        }
+        assert_eq!(focal_at(7), Some(7.0));
+        assert_eq!(focal_at(1), Some(10.0), "let go by now");
+        assert_eq!(focal_at(11), Some(10.0), "still to come");
+        calibrations.forget();
+        assert_eq!(focal_at(7), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    config::{ImageTransport, NodeSettings, Reliability, RosArgs},
+    config::{ImageRectification, ImageTransport, NodeSettings, Reliability, RosArgs},
     message::image::{self, Transport},
     perceive::{Frame, FrameError, depth::Rectification},
     robot::Incoming,
@@ -54,43 +54,41 @@ pub struct CameraTopic {
     pub message_type: &'static str,
     /// What we ask for, unless `qos_overrides` say otherwise.
     pub reliability: Reliability,
+    /// What its pictures are taken for.
+    pub rectification: Rectification,
 }
 
 impl CameraTopic {
-    /// The topic of the camera whose images are on `image`, a relative name, by the parameters `image_transport` and
-    /// `input_reliability`.
+    /// The topic of the camera whose images are on `image`, a relative name, by the parameters `image_transport`,
+    /// `input_reliability` and `image_rectification`.
     pub fn new(image: &str, args: &RosArgs, settings: &NodeSettings) -> Self {
-        let reliability = settings.input_reliability;
-        match settings.image_transport {
-            ImageTransport::Raw => Self {
-                transport: Transport::Raw,
-                subscribed: image.to_owned(),
-                resolved: args.resolve_topic(image),
-                message_type: "sensor_msgs/msg/Image",
-                reliability,
-            },
+        let (transport, message_type, subscribed) = match settings.image_transport {
+            ImageTransport::Raw => (Transport::Raw, "sensor_msgs/msg/Image", image.to_owned()),
             // The suffix goes behind the *remapped* name, so that `image:=/cam/image` gives /cam/image/compressed.
             ImageTransport::Compressed => {
                 let subscribed = args.resolve_topic(image) + COMPRESSED;
-                Self {
-                    transport: Transport::Compressed,
-                    resolved: args.resolve_topic(&subscribed),
-                    subscribed,
-                    message_type: "sensor_msgs/msg/CompressedImage",
-                    reliability,
-                }
+                (Transport::Compressed, "sensor_msgs/msg/CompressedImage", subscribed)
             }
+        };
+        let resolved = args.resolve_topic(&subscribed);
+        Self {
+            transport,
+            subscribed,
+            message_type,
+            reliability: settings.input_reliability,
+            rectification: match settings.image_rectification {
+                ImageRectification::Auto => by_name(&resolved),
+                ImageRectification::Raw => Rectification::Raw,
+                ImageRectification::Rectified => Rectification::Rectified,
+            },
+            resolved,
         }
-    }
-
-    /// Are its pictures rectified? Only the name can tell: image_proc publishes `image_rect`, `image_rect_color`, newer
-    /// drivers `rect/image`; camera_info is the same for both.
-    pub fn rectification(&self) -> Rectification {
-        rectification(&self.resolved)
     }
 }
 
-fn rectification(topic: &str) -> Rectification {
+/// Are a topic's pictures rectified? Only the name can tell: image_proc publishes `image_rect`, `image_rect_color`, newer
+/// drivers `rect/image`; camera_info is the same for both.
+fn by_name(topic: &str) -> Rectification {
     let is_rectified = topic.split('/').any(|part| part == "rect" || part.starts_with("image_rect"));
     if is_rectified { Rectification::Rectified } else { Rectification::Raw }
 }
@@ -102,10 +100,10 @@ mod tests {
     #[test]
     fn a_rectified_picture_is_known_by_its_topic() {
         for topic in ["/cam/image_rect", "/left/image_rect_color/compressed", "/zed/rgb/color/rect/image"] {
-            assert_eq!(rectification(topic), Rectification::Rectified, "{topic}");
+            assert_eq!(by_name(topic), Rectification::Rectified, "{topic}");
         }
         for topic in ["/cam/image_raw", "/image", "/rectangle/image", "/correct/image_color"] {
-            assert_eq!(rectification(topic), Rectification::Raw, "{topic}");
+            assert_eq!(by_name(topic), Rectification::Raw, "{topic}");
         }
     }
 }

@@ -1,7 +1,5 @@
 //! The output topics: what the node publishes for each processed frame.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use image::{ExtendedColorType, codecs::jpeg::JpegEncoder};
 use r2r::{
     Publisher, QosProfile,
@@ -10,7 +8,7 @@ use r2r::{
 };
 
 use super::{
-    camera_info,
+    camera_info::{self, Calibrations},
     depth::{self, DepthMessage},
     heatmaps, regions,
     spin::Works,
@@ -36,16 +34,13 @@ use crate::{
 /// What image_transport's subscribers read: an rgb8 picture whose JPEG decodes to bgr8.
 const JPEG_FORMAT: &str = "rgb8; jpeg compressed bgr8";
 
-/// The newest calibration, where one has come.
-pub type LatestCameraInfo = Arc<Mutex<Option<CameraInfo>>>;
-
 /// What a sink takes from its camera beside the pictures.
 #[derive(Debug)]
 pub struct SinkInputs {
     /// What its topics are called.
     pub names: CameraNames,
-    /// The newest calibration.
-    pub camera_info: LatestCameraInfo,
+    /// Its calibrations.
+    pub calibrations: Calibrations,
     /// None: depth is not in use.
     pub depth: Option<depth::Source>,
 }
@@ -56,7 +51,7 @@ pub struct RosSink {
     made: Made,
     model_id: String,
     jpeg_quality: u8,
-    camera_info: LatestCameraInfo,
+    calibrations: Calibrations,
     depth: Option<Depth>,
     /// What depth says of the frame that is to be published.
     measured: DepthResult,
@@ -125,7 +120,7 @@ impl RosSink {
         model_id: String,
         inputs: SinkInputs,
     ) -> Result<Self, PublishError> {
-        let SinkInputs { names, camera_info, depth } = inputs;
+        let SinkInputs { names, calibrations, depth } = inputs;
         let maker = Maker::new(works, &names, settings.output_reliability);
         let ((topics, depth), made) = maker.all(|maker| {
             let topics = Topics::create(maker)?;
@@ -137,7 +132,7 @@ impl RosSink {
             made,
             model_id,
             jpeg_quality: settings.overlay_jpeg_quality,
-            camera_info,
+            calibrations,
             depth,
             measured: DepthResult::default(),
             jpeg: Vec::new(),
@@ -155,12 +150,10 @@ impl RosSink {
         if !self.topics.heatmap_camera_info.is_heard() {
             return Ok(());
         }
-        let scaled = match &*self.camera_info.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => return Ok(()),
-            Some(newest) => camera_info::for_heatmap(newest, header, source, heat),
-        };
-        match scaled {
-            Ok(camera_info) => {
+        let scaled = self.calibrations.of(header.stamp, |info| camera_info::for_heatmap(info, header, source, heat));
+        match scaled.transpose() {
+            Ok(None) => Ok(()),
+            Ok(Some(camera_info)) => {
                 self.camera_info_warned = false;
                 self.topics.heatmap_camera_info.publish(&camera_info)
             }
@@ -215,10 +208,10 @@ impl Sink for RosSink {
 
     fn complete(&mut self, frame: &Frame<'_>, perception: &Perception) {
         let Some(depth) = &mut self.depth else { return };
-        // The lock is not held while depth is waited for.
-        let newest = self.camera_info.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(camera_info::newest);
+        // A copy: no lock is held while depth is waited for.
+        let calibration = self.calibrations.of(frame.stamp, camera_info::for_depth);
         let picture = PictureRegions { frame, size: perception.source, regions: &perception.regions };
-        self.measured = depth.stage.measure(&picture, newest.as_ref());
+        self.measured = depth.stage.measure(&picture, calibration.as_ref());
     }
 
     fn wanted(&mut self) -> Wanted {

@@ -14,7 +14,7 @@ use looptrans_ros::{
     },
     robot::{
         Incoming,
-        depth::{DepthInbox, DepthResult, DepthStage, DepthStageSettings, NewestCalibration, PictureRegions},
+        depth::{DepthInbox, DepthResult, DepthStage, DepthStageSettings, PictureCalibration, PictureRegions},
     },
 };
 
@@ -63,7 +63,7 @@ struct Bench {
     inbox: Arc<DepthInbox<Message>>,
     stage: DepthStage<Message>,
     regions: Vec<GraspRegion>,
-    newest: Option<NewestCalibration>,
+    newest: Option<PictureCalibration>,
 }
 
 impl Bench {
@@ -75,7 +75,7 @@ impl Bench {
             stage: DepthStage::new(inbox.clone(), settings, Rectification::Raw),
             inbox,
             regions: vec![region(square(), vga().centre, 0.0)],
-            newest: Some(NewestCalibration { frame_id: FRAME.to_owned(), calibration: vga().calibration() }),
+            newest: Some(PictureCalibration { frame_id: FRAME.to_owned(), calibration: vga().calibration() }),
         }
     }
 
@@ -176,13 +176,13 @@ fn thousandfold(sample: &[u8]) -> [u8; 4] {
 
 #[test]
 fn without_a_calibration_of_this_camera_depth_is_not_even_waited_for() {
-    let known = || NewestCalibration { frame_id: FRAME.to_owned(), calibration: vga().calibration() };
+    let known = || PictureCalibration { frame_id: FRAME.to_owned(), calibration: vga().calibration() };
     let uncalibrated = Calibration { k: vec![0.0; 9], ..vga().calibration() };
     let cases = [
         (None, FRAME, "no camera_info"),
-        (Some(NewestCalibration { frame_id: "other".to_owned(), ..known() }), FRAME, "\"other\""),
-        (Some(NewestCalibration { frame_id: String::new(), ..known() }), "", "not empty"),
-        (Some(NewestCalibration { calibration: uncalibrated, ..known() }), FRAME, "uncalibrated"),
+        (Some(PictureCalibration { frame_id: "other".to_owned(), ..known() }), FRAME, "\"other\""),
+        (Some(PictureCalibration { frame_id: String::new(), ..known() }), "", "not empty"),
+        (Some(PictureCalibration { calibration: uncalibrated, ..known() }), FRAME, "uncalibrated"),
     ];
     for (newest, frame_id, reason) in cases {
         let mut bench = Bench::new(FOREVER);

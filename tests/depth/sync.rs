@@ -55,6 +55,20 @@ fn the_picture_s_depth_is_held_while_others_pass() {
 }
 
 #[test]
+fn depth_that_is_faster_than_pictures_is_kept_as_long() {
+    // 90 Hz; the picture's turn comes 80 ms after its moment.
+    let mut sync = with(&(-9..8).map(|n| n * 11).collect::<Vec<_>>());
+    sync.aim(T);
+    assert_eq!(found(&sync), Some(0));
+    // 1000 Hz: no more than sixteen.
+    let mut sync = with(&(0..80).collect::<Vec<_>>());
+    sync.aim(T + 40 * MS);
+    assert_eq!(found(&sync), None);
+    sync.aim(T + 50 * MS);
+    assert_eq!(found(&sync), Some(64));
+}
+
+#[test]
 fn the_median_offset_says_how_far_depth_is() {
     let mut sync = DepthSync::default();
     assert_eq!(sync.median_offset_nanos(), None);

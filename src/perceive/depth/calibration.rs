@@ -42,6 +42,16 @@ pub enum Rectification {
     Rectified,
 }
 
+impl Rectification {
+    /// For the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Rectified => "rectified",
+        }
+    }
+}
+
 /// A calibrated camera for pictures of one size.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraModel {

@@ -1,9 +1,12 @@
 //! Which depth frame belongs to a picture. Pure: stamps in, decisions out; waiting is the caller's.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
 
-/// Depth frames kept: at 30 Hz a tenth of a second, by which depth may run ahead of the picture.
-const KEPT: usize = 4;
+/// Depth frames kept are those of the last tenth of a second and a little, by which depth may run ahead of the picture's
+/// turn [ns]: four at 30 Hz...
+const KEPT_NANOS: i64 = 120_000_000;
+/// ... but no fewer of a slow camera, and no more of a fast one than its memory is worth.
+const KEPT: RangeInclusive<usize> = 4..=16;
 /// Offsets the median is taken of.
 const OFFSETS: usize = 31;
 /// Stamps that fall back by more than this are a bag or simulation that began anew [ns].
@@ -11,7 +14,7 @@ const BEGAN_ANEW_NANOS: i64 = 1_000_000_000;
 
 /// Finds the depth frame nearest in time to a picture.
 ///
-/// A picture is looked at for longer than [`KEPT`] depth frames last, so the nearest one to the picture at work is held
+/// A picture may be looked at for longer than the [`KEPT`] depth frames last, so the nearest one to the picture at work is held
 /// beside them.
 #[derive(Debug)]
 pub struct DepthSync<T> {
@@ -51,10 +54,14 @@ impl<T> DepthSync<T> {
         }
         let frame = Arc::new(frame);
         self.consider(stamp_nanos, &frame);
-        if self.kept.len() == KEPT {
+        self.kept.push_back((stamp_nanos, frame));
+        while self.kept.len() > *KEPT.start() && (self.kept.len() > *KEPT.end() || self.is_oldest_past(stamp_nanos)) {
             self.kept.pop_front();
         }
-        self.kept.push_back((stamp_nanos, frame));
+    }
+
+    fn is_oldest_past(&self, newest_nanos: i64) -> bool {
+        self.kept.front().is_some_and(|(oldest, _)| newest_nanos.saturating_sub(*oldest) > KEPT_NANOS)
     }
 
     /// Work on a picture begins: its depth is held from now on. Begun again on the picture before, it has the same depth.
