@@ -87,6 +87,22 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// Notes a tensor that is missing, or of another shape than `expected`.
+    pub(crate) fn compare_shape<T: PartialEq + fmt::Debug>(
+        &mut self,
+        key: String,
+        expected: &[T],
+        found: Option<&[T]>,
+    ) {
+        match found {
+            None => self.missing.push(key),
+            Some(found) if found != expected => {
+                self.mis_shaped.push(format!("{key} (expected {expected:?}, found {found:?})"));
+            }
+            Some(_) => {}
+        }
+    }
+
     fn none(&self) -> bool {
         [&self.missing, &self.unexpected, &self.mis_shaped, &self.not_finite].iter().all(|list| list.is_empty())
     }
@@ -280,13 +296,8 @@ impl<'a> Reader<'a> {
         ];
         let mut problems = Problems::default();
         for (key, expected) in most.into_iter().chain(blocks) {
-            match self.views.get(&key).map(TensorView::shape) {
-                None => problems.missing.push(key),
-                Some(found) if found != expected => {
-                    problems.mis_shaped.push(format!("{key} (expected {expected:?}, found {found:?})"));
-                }
-                Some(_) => {}
-            }
+            let found = self.views.get(&key).map(TensorView::shape);
+            problems.compare_shape(key, &expected, found);
         }
         self.refuse_problems(problems)
     }

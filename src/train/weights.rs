@@ -62,13 +62,8 @@ fn concept_sizes(file: &BTreeMap<String, Tensor>, path: &Path) -> Result<Concept
     let sizes = ClusterSizes { dim: side(dim), parts: side(parts), layers: layers as usize, hidden: side(hidden) };
     for Expected { key, shape } in cluster_entries(&sizes) {
         let shape: Vec<i64> = shape.into_iter().map(|side| side as i64).collect();
-        match file.get(&key).map(Tensor::size) {
-            None => problems.missing.push(key),
-            Some(found) if found != shape => {
-                problems.mis_shaped.push(format!("{key} (expected {shape:?}, found {found:?})"));
-            }
-            Some(_) => {}
-        }
+        let found = file.get(&key).map(Tensor::size);
+        problems.compare_shape(key, &shape, found.as_deref());
     }
     if problems != Problems::default() {
         return Err(TrainError::Weights { path: path.to_owned(), problems: Box::new(problems) });

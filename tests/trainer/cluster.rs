@@ -130,3 +130,18 @@ fn what_can_not_be_trained_is_refused() {
     let found = Plan::resume(&fixture.path("run"), None).unwrap_err().to_string();
     assert!(found.contains("expected a checkpoint of looptrans cluster"), "{found}");
 }
+
+#[test]
+fn a_folder_is_one_run_s_alone() {
+    let fixture = Fixture::new();
+    let first = new(&fixture, "run", settings()).unwrap();
+    let found = new(&fixture, "run", settings()).unwrap_err().to_string();
+    assert!(found.contains("nobody else is writing to"), "{found}");
+    assert!(train(&fixture, first, 1).unwrap().0.quality.is_none());
+    let resume = || Plan::resume(&fixture.path("run"), None);
+    let first = resume().unwrap();
+    let found = resume().unwrap_err().to_string();
+    assert!(found.contains("nobody else is writing to"), "{found}");
+    drop(first);
+    resume().unwrap();
+}

@@ -281,6 +281,22 @@ fn a_resumed_run_is_the_run_that_was_not_interrupted() {
 }
 
 #[test]
+fn a_folder_is_one_run_s_alone() {
+    let fixture = Fixture::new();
+    let new = || Plan::new(settings(), None, &fixture.path("run"));
+    let first = new().unwrap();
+    let found = new().unwrap_err().to_string();
+    assert!(found.contains("nobody else is writing to"), "{found}");
+    train(&fixture, first, 1).unwrap();
+    let resume = || Plan::resume(&fixture.path("run"));
+    let first = resume().unwrap();
+    let found = resume().unwrap_err().to_string();
+    assert!(found.contains("nobody else is writing to"), "{found}");
+    drop(first);
+    resume().unwrap();
+}
+
+#[test]
 fn the_program_s_backbone_trains_looptrans_and_can_be_trained_on() {
     let fixture = Fixture::new();
     let run = |out: &str, more: &[&str]| {

@@ -10,6 +10,7 @@ mod sheet;
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
     sync::atomic::Ordering,
 };
@@ -71,6 +72,8 @@ pub struct State {
 #[derive(Debug)]
 pub struct Plan {
     out: PathBuf,
+    /// Of the folder.
+    lock: File,
     settings: Settings,
     start: Start,
 }
@@ -121,8 +124,8 @@ impl Plan {
     /// Settings that make no sense; the folder holds a run, or can't be made.
     pub fn new(settings: Settings, backbone: &Path, out: &Path) -> Result<Self, TrainError> {
         settings.check()?;
-        saved::new_folder(out, CLUSTERS)?;
-        Ok(Self { out: out.to_owned(), settings, start: Start::New(backbone.to_owned()) })
+        let lock = saved::new_folder(out, CLUSTERS)?;
+        Ok(Self { out: out.to_owned(), lock, settings, start: Start::New(backbone.to_owned()) })
     }
 
     /// The run in this folder, from its checkpoint. `steps`: how many there are to be in all, if not as many as before.
@@ -130,11 +133,11 @@ impl Plan {
     /// # Errors
     /// No checkpoint there, or none that can be read.
     pub fn resume(out: &Path, steps: Option<u64>) -> Result<Self, TrainError> {
-        let mut saved: Saved<State> = Saved::read(&out.join(LAST), KIND)?;
+        let (lock, mut saved): (_, Saved<State>) = saved::old_folder(out, KIND)?;
         let settings = &mut saved.state.settings;
         settings.steps = steps.unwrap_or(settings.steps);
         settings.check()?;
-        Ok(Self { out: out.to_owned(), settings: settings.clone(), start: Start::Resume(Box::new(saved)) })
+        Ok(Self { out: out.to_owned(), lock, settings: settings.clone(), start: Start::Resume(Box::new(saved)) })
     }
 
     /// Of the run.
@@ -148,7 +151,7 @@ impl Plan {
     /// Files or pictures that can't be used; a loss that is no number. The checkpoint in the folder is then the last good
     /// one.
     pub fn train(self, job: &Job<'_>, watch: &mut dyn FnMut(&Event)) -> Result<Outcome, TrainError> {
-        let Self { out, settings, start } = self;
+        let Self { out, lock: _lock, settings, start } = self;
         check_device(job.device)?;
         if settings.threads > 0 {
             tch::set_num_threads(settings.threads as i32);

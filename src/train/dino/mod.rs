@@ -23,6 +23,7 @@ mod settings;
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
@@ -76,6 +77,8 @@ pub struct State {
 #[derive(Debug)]
 pub struct Plan {
     out: PathBuf,
+    /// Of the folder.
+    lock: File,
     settings: Settings,
     start: Start,
 }
@@ -160,8 +163,8 @@ impl Plan {
             settings.architecture = Architecture::of(&file.sizes(0));
         }
         settings.check()?;
-        saved::new_folder(out, BACKBONE)?;
-        Ok(Self { out: out.to_owned(), settings, start: Start::New(init.map(Box::new)) })
+        let lock = saved::new_folder(out, BACKBONE)?;
+        Ok(Self { out: out.to_owned(), lock, settings, start: Start::New(init.map(Box::new)) })
     }
 
     /// The run in this folder, from its checkpoint.
@@ -169,9 +172,14 @@ impl Plan {
     /// # Errors
     /// No checkpoint there, or none that can be read.
     pub fn resume(out: &Path) -> Result<Self, TrainError> {
-        let saved: Saved<State> = Saved::read(&out.join(LAST), KIND)?;
+        let (lock, saved): (_, Saved<State>) = saved::old_folder(out, KIND)?;
         saved.state.settings.check()?;
-        Ok(Self { out: out.to_owned(), settings: saved.state.settings.clone(), start: Start::Resume(Box::new(saved)) })
+        Ok(Self {
+            out: out.to_owned(),
+            lock,
+            settings: saved.state.settings.clone(),
+            start: Start::Resume(Box::new(saved)),
+        })
     }
 
     /// Of the run.
@@ -185,7 +193,7 @@ impl Plan {
     /// Files or pictures that can't be used; a loss that is no number. The checkpoint in the folder is then the last good
     /// one.
     pub fn train(self, job: &Job<'_>, watch: &mut dyn FnMut(&Event)) -> Result<Outcome, TrainError> {
-        let Self { out, settings, start } = self;
+        let Self { out, lock: _lock, settings, start } = self;
         check_device(job.device)?;
         if settings.threads > 0 {
             tch::set_num_threads(settings.threads as i32);

@@ -133,13 +133,8 @@ fn sizes(path: &Path, tensors: &BTreeMap<String, Tensor>, heads: Option<usize>) 
         wanted.push((format!("blocks.{block}.mlp.fc1.weight"), vec![hidden, dim]));
     }
     for (key, wanted) in wanted {
-        match tensors.get(&key).map(Tensor::size) {
-            None => problems.missing.push(key),
-            Some(found) if found != wanted => {
-                problems.mis_shaped.push(format!("{key} (expected {wanted:?}, found {found:?})"));
-            }
-            Some(_) => {}
-        }
+        let found = tensors.get(&key).map(Tensor::size);
+        problems.compare_shape(key, &wanted, found.as_deref());
     }
     let grid = (tokens - 1).max(0).isqrt();
     if grid == 0 || grid * grid != tokens - 1 {

@@ -188,12 +188,13 @@ impl Plan {
     pub fn resume(out: &Path, epochs: Option<u64>) -> Result<Self, TrainError> {
         let mut checkpoint = Checkpoint::read(&out.join(LAST))?;
         let path = out.join(LAST);
+        let name = path.display().to_string();
         let State { settings, epoch, step, .. } = &mut checkpoint.state;
         settings.epochs = epochs.unwrap_or(settings.epochs);
-        settings.check(&path.display().to_string())?;
+        settings.check(|_| &name)?;
         let begun = *epoch + u64::from(*step > 0);
         if settings.epochs < begun {
-            let expected = format!("at least {begun}, as many as were begun in {}", path.display());
+            let expected = format!("at least {begun}, as many as were begun in {name}");
             return Err(TrainError::Values { what: "epochs", expected, found: settings.epochs.to_string() });
         }
         Ok(Self {

@@ -1,11 +1,15 @@
 //! Checkpoints of the other trained networks, as [`super::tensor_file`] writes them: tensors, and a state in JSON.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::Path,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tch::Tensor;
 
-use super::{LAST, tensor_file};
+use super::{LAST, lock, tensor_file};
 use crate::{
     export::weights::{DESCRIPTION, Description},
     train::TrainError,
@@ -27,7 +31,7 @@ pub(in crate::train) struct Saved<S> {
 }
 
 impl<S: DeserializeOwned> Saved<S> {
-    pub fn read(path: &Path, kind: Kind) -> Result<Self, TrainError> {
+    fn read(path: &Path, kind: Kind) -> Result<Self, TrainError> {
         let file = tensor_file::read(path)?;
         let refuse = |found: String| TrainError::File {
             path: path.to_owned(),
@@ -61,11 +65,27 @@ pub(in crate::train) fn write_weights(
     tensor_file::write(path, tensors, (DESCRIPTION, json(path, &description)?))
 }
 
-/// Makes the folder of a new run, or refuses one that holds a run. `result`: the file that a run ends with.
-pub(in crate::train) fn new_folder(out: &Path, result: &str) -> Result<(), TrainError> {
+/// Makes the folder of a new run, or refuses one that holds a run. `result`: the file that a run ends with. The folder is
+/// this process's for as long as the file is held.
+pub(in crate::train) fn new_folder(out: &Path, result: &str) -> Result<File, TrainError> {
     fs::create_dir_all(out).map_err(tensor_file::io_error("create", out))?;
+    let lock = lock(out)?;
     refuse_run(out, &[result])?;
-    tensor_file::remove_unfinished(out)
+    tensor_file::remove_unfinished(out)?;
+    Ok(lock)
+}
+
+/// The folder of a run that goes on, and its checkpoint; see [`new_folder`].
+pub(in crate::train) fn old_folder<S: DeserializeOwned>(
+    out: &Path,
+    kind: Kind,
+) -> Result<(File, Saved<S>), TrainError> {
+    let path = out.join(LAST);
+    // Nothing is written to a folder without a run.
+    File::open(&path).map_err(tensor_file::io_error("read", &path))?;
+    let lock = lock(out)?;
+    tensor_file::remove_unfinished(out)?;
+    Ok((lock, Saved::read(&path, kind)?))
 }
 
 /// Refuses a folder with a checkpoint or one of these files, which a new run would replace.

@@ -46,7 +46,8 @@ pub(super) fn read<'a>(
 }
 
 impl Given<'_> {
-    fn key(&self) -> String {
+    /// Joined by dots.
+    pub fn key(&self) -> String {
         self.path.join(".")
     }
 

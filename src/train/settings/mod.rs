@@ -219,8 +219,11 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`], naming the key.
     pub fn read(text: &str, origin: &str, assignments: &[Assignment]) -> Result<Self, SettingsError> {
-        let settings = over_published(given::read(text, origin, assignments)?)?;
-        settings.check(origin)?;
+        let given = given::read(text, origin, assignments)?;
+        let origins: Vec<(String, &str)> = given.iter().map(|one| (one.key(), one.origin)).collect();
+        let settings = over_published(given)?;
+        settings
+            .check(|key| origins.iter().rev().find(|(given, _)| given == key).map_or(origin, |(_, origin)| origin))?;
         Ok(settings)
     }
 
@@ -232,8 +235,8 @@ impl Settings {
     /// Do they make sense?
     ///
     /// # Errors
-    /// The first value that does not; `origin`: where they were read.
-    pub(in crate::train) fn check(&self, origin: &str) -> Result<(), SettingsError> {
+    /// The first value that does not; `origin`: where that of a key was read.
+    pub(in crate::train) fn check<'a>(&self, origin: impl Fn(&str) -> &'a str) -> Result<(), SettingsError> {
         let Sgd { lr, momentum, weight_decay, gamma, step_epochs, .. } = self.optimizer;
         let at_least_1 = |key, value: u64| (key, value >= 1, "at least 1", value.to_string());
         // Written so that NaN fails.
@@ -268,7 +271,7 @@ impl Settings {
         match checks.into_iter().find(|(_, holds, ..)| !holds) {
             None => Ok(()),
             Some((key, _, expected, found)) => Err(SettingsError::Value {
-                origin: origin.to_owned(),
+                origin: origin(key).to_owned(),
                 key: key.to_owned(),
                 cause: format!("expected {expected}, found {found}"),
             }),
@@ -381,6 +384,7 @@ mod tests {
             ("a: [", None, "train: a.yaml: expected YAML"),
             ("epochs: 1", Some(("lokks.dill", "0")), "train: command line: unknown key \"lokks.dill\""),
             ("epochs: 1", Some(("batch", "[")), "train: command line: batch: "),
+            ("epochs: 1", Some(("epochs", "0")), "train: command line: epochs: expected at least 1, found 0"),
         ] {
             let found = read(text, set.as_slice()).unwrap_err();
             assert!(found.starts_with(expected), "{text}: {found}");
