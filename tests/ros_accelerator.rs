@@ -95,8 +95,9 @@ fn a_model_that_fails_three_times_in_a_row_is_loaded_anew_and_works_again() {
     rig.listen(DIAGNOSTICS, "diagnostic_msgs/msg/DiagnosticArray");
     let model_id = rig.fresh_status()["model_id"].clone();
 
-    // Not in a row.
+    // Not in a row. The middleware keeps the newest frame only: each is waited for.
     reject(&mut rig, BLACK, 2);
+    rig.status(|status| count(status, "rejected") == 2);
     rig.exchange(&[REGIONS], Rig::good);
     reject(&mut rig, BLACK, 2);
     let status = rig.status(|status| count(status, "rejected") == 4);
