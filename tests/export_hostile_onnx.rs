@@ -262,6 +262,22 @@ fn external_data_is_refused_wherever_it_hides() {
     }
 }
 
+/// Readers that keep the low 32 bits of a field's key would find external data here.
+#[test]
+fn keys_that_readers_take_for_different_fields_are_refused() {
+    let entry = field(13, &[field(1, b"location"), field(2, b"weights.bin")].concat());
+    let long = [varint((1 << 32) | (13 << 3) | 2), entry[1..].to_vec()].concat();
+    let tensor = [number(2, 1), field(8, b"w"), long].concat();
+    assert_names(&refusal(&with_in_graph(&field(5, &tensor))), &["expected a field's key of 32 bits"]);
+}
+
+/// ONNX Runtime would take the same bytes for a model of its own format, with whatever graph that has.
+#[test]
+fn a_file_that_could_be_of_another_format_as_well_is_refused() {
+    let onnx = [number(1, 9), field(2, b"ORTM"), SOUND.0.clone()].concat();
+    assert_names(&refusal(&onnx), &["format", "expected ONNX", "ONNX Runtime's own format at byte 4"]);
+}
+
 #[test]
 fn half_an_external_reference_is_refused_too() {
     for tensor in [number(14, 1), field(13, &field(1, b"checksum")), number(14, 7), field(14, b"\x01")] {

@@ -152,6 +152,9 @@ pub fn presence(
     let bias = g.floats("presence/aff_fc/bias", weights.get("aff_fc.bias")?);
     let scores = g.node("presence/scores", "Gemm", &[&pooled, &weight, &bias], &[("transB", Attr::Int(1))]);
     let axis = g.ints("presence/classes_axis", &[1]);
+    // Runtimes may sum the exponentials as they are, and in half precision e^12 is infinite: then nothing is present.
+    let most = g.node("presence/most", "ReduceMax", &[&scores, &axis], &[("keepdims", Attr::Int(1))]);
+    let scores = g.node("presence/below_most", "Sub", &[&scores, &most], &[]);
     let total = g.node("presence/log_sum_exp", "ReduceLogSumExp", &[&scores, &axis], &[("keepdims", Attr::Int(1))]);
     let indices: Vec<i64> = classes.iter().map(|&class| class as i64).collect();
     let indices = g.ints("presence/classes", &indices);

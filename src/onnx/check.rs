@@ -13,6 +13,9 @@ const MAX_GRAPH_DEPTH: usize = 32;
 const MAX_NAME_SHOWN: usize = 80;
 /// The standard operators, under both of their names, and ONNX Runtime's own fused forms of them.
 const DOMAINS: [&[u8]; 3] = [b"", b"ai.onnx", b"com.microsoft"];
+/// Where a file has it at byte 4, ONNX Runtime takes it for a model in its own format unless it is told otherwise: the same
+/// bytes could be one graph here and another there.
+const ORT_FORMAT: &[u8] = b"ORTM";
 /// com.microsoft.EPContext loads a compiled engine from a file it names.
 const FILE_OPERATOR: &[u8] = b"EPContext";
 
@@ -55,6 +58,9 @@ impl From<Damage> for Refusal {
 
 /// ModelProto: graph (7), opset_import (8), training_info (20), functions (25).
 fn check_model(bytes: &[u8]) -> Result<Signature<'_>, Refusal> {
+    if bytes.get(4..8) == Some(ORT_FORMAT) {
+        return Err(Refusal::new("format", "ONNX", "the mark of ONNX Runtime's own format at byte 4"));
+    }
     let mut signature = None;
     let (mut graphs, mut opsets) = (0_usize, 0_usize);
     for field in (Span { bytes, offset: 0 }).fields() {

@@ -48,11 +48,13 @@ impl<'a> Span<'a> {
 impl<'a> Fields<'a> {
     fn next_field(&mut self) -> Result<Field<'a>, Damage> {
         let offset = self.offset;
+        // Readers that keep the low 32 bits of a longer one would see another field.
         let key = self.varint()?;
-        let number = match u32::try_from(key >> 3) {
-            Ok(number @ 1..) => number,
-            _ => return Err(damage(offset, "a field number", format!("{}", key >> 3))),
-        };
+        let key = u32::try_from(key).map_err(|_| damage(offset, "a field's key of 32 bits", format!("{key}")))?;
+        let number = key >> 3;
+        if number == 0 {
+            return Err(damage(offset, "a field number", "0".to_owned()));
+        }
         let value = match key & 7 {
             0 => Value::Varint(self.varint()?),
             1 => self.take(8).map(|_| Value::Fixed)?,
@@ -150,6 +152,14 @@ mod tests {
         for bytes in [[0x0b, 0], [0x0c, 0], [0x00, 0], [0x0f, 0]] {
             assert!(fields(&bytes)[0].is_err(), "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn a_key_of_more_than_32_bits_is_damage() {
+        // Field 13 where only the low 32 bits count.
+        let error = fields(&[0xea, 0x80, 0x80, 0x80, 0x10, 0])[0].clone().unwrap_err();
+        assert_eq!((error.offset, error.expected.as_str()), (0, "a field's key of 32 bits"));
+        assert!(fields(&[0xfa, 0xff, 0xff, 0xff, 0x0f, 0])[0].is_ok(), "the highest field there is");
     }
 
     proptest! {

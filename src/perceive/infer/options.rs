@@ -69,9 +69,12 @@ pub(super) fn open_vino(settings: &InferSettings) -> Options {
     options
 }
 
+/// What the bytes are, so that ONNX Runtime does not look for itself: the graph that runs is the one that was checked.
+pub(super) const FORMAT: (&str, &str) = ("session.load_model_format", "ONNX");
+
 /// What the session itself is told, on every provider.
 pub(super) fn session(settings: &InferSettings) -> Options {
-    vec![("session.intra_op.allow_spinning", flag(settings.thread_spinning))]
+    vec![(FORMAT.0, FORMAT.1.to_owned()), ("session.intra_op.allow_spinning", flag(settings.thread_spinning))]
 }
 
 fn flag(on: bool) -> String {
@@ -143,6 +146,7 @@ mod tests {
     #[test]
     fn threads_spin_only_where_asked_to() {
         let mut settings = InferSettings::default();
+        assert_eq!(value(&session(&settings), "session.load_model_format"), Some("ONNX"));
         assert_eq!(value(&session(&settings), "session.intra_op.allow_spinning"), Some("0"));
         settings.thread_spinning = true;
         assert_eq!(value(&session(&settings), "session.intra_op.allow_spinning"), Some("1"));

@@ -9,7 +9,7 @@ use ort::{
 };
 use prost::Message;
 
-use super::{FailureKind, InferError, InferSettings, failure, runtime};
+use super::{FailureKind, InferError, InferSettings, failure, options, runtime};
 use crate::{
     contract::{INPUT_IMAGE, Size},
     onnx::{
@@ -55,6 +55,7 @@ impl Probe {
                 .with_optimization_level(GraphOptimizationLevel::All)?
                 .with_intra_threads(settings.intra_op_threads)?
                 .with_intra_op_spinning(false)?
+                .with_config_entry(options::FORMAT.0, options::FORMAT.1)?
                 .commit_from_memory(&with_outputs(onnx, inside))
         };
         let session = open().map_err(|error| runtime::failed(OPEN, &error))?;
