@@ -2,6 +2,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+# Tests share two cores and a machine's time: one suite after the other, also under make -j.
+.NOTPARALLEL:
 .PHONY: help demo test lint fuzz soak bench bench-peer test-node test-train setup setup-train setup-distributed clean
 
 ENV := source scripts/env.sh &&
@@ -56,4 +58,4 @@ setup-distributed: ## Install Open MPI (unless the machine has an MPI) into .dep
 	@bash scripts/setup.sh distributed
 
 clean: ## Remove what builds and runs made; set-up's .deps stays
-	rm -rf target out
+	rm -rf target out fuzz/target fuzz/artifacts

@@ -56,6 +56,9 @@ def main(target: str, options: list[str]) -> None:
     chosen = choose(reached(target, options))
     contents = {path.name: path.read_bytes() for path in chosen}
     kept = ROOT / "corpus" / target
+    lost = [path.name for path in kept.glob("broke-*") if path.name not in contents]
+    if lost:
+        sys.exit(f"these inputs still break {target}, mend it first: {', '.join(sorted(lost))}")
     for path in kept.iterdir():
         path.unlink()
     for name, data in contents.items():

@@ -35,8 +35,10 @@ fn ask_rcl(command_lines: &[Vec<String>]) -> Vec<Answer> {
     let python =
         std::env::var("LOOPTRANS_PYTHON").expect("LOOPTRANS_PYTHON: `make setup`, then `source scripts/env.sh`");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/rcl_arguments.py");
+    let logs = tempfile::tempdir().unwrap();
     let mut peer = Command::new(python)
         .arg(script)
+        .env("ROS_LOG_DIR", logs.path())
         // The peers of tests that run at once must not find each other: a participant that is destroyed while it
         // discovers another can hang in Fast DDS (DomainParticipant::set_listener).
         .env("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")

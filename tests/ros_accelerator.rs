@@ -17,7 +17,7 @@ use ros_support::{
     bridge::Bridge,
     camera,
     domain::Domain,
-    node::{Node, resources},
+    node::{Node, as_before, resources},
     rig::{REGIONS, Rig, STATUS, count},
 };
 use serde_json::{Value, json};
@@ -258,7 +258,7 @@ fn transitions_in_the_middle_of_a_reload_find_their_way_and_leave_no_threads_beh
         change(&mut rig.peer, "activate");
         rig.exchange(&[REGIONS], Rig::good);
     }
-    let before = resources(rig.node.id()).threads;
+    let before = resources(rig.node.id());
     begin_reload(&mut rig);
     let began = Instant::now();
     change(&mut rig.peer, "deactivate");
@@ -267,11 +267,7 @@ fn transitions_in_the_middle_of_a_reload_find_their_way_and_leave_no_threads_beh
     change(&mut rig.peer, "configure");
     change(&mut rig.peer, "activate");
     rig.exchange(&[REGIONS], Rig::good);
-    let until = Instant::now() + ros_support::DEADLINE;
-    while resources(rig.node.id()).threads != before {
-        assert!(Instant::now() < until, "{} threads, not {before}", resources(rig.node.id()).threads);
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    as_before(rig.node.id(), &before);
     // Another model in the middle of a reload: nothing of the old one is put in its place.
     begin_reload(&mut rig);
     let request = json!({"bundle": ros_support::model(), "dry_run": false});

@@ -26,6 +26,8 @@ const BAR_M: f32 = 0.5;
 const WALL_M: f32 = 1.0;
 const BAR: std::ops::Range<u32> = 41..55;
 
+const CALIBRATED: Option<&str> = Some(camera::FRAME_ID);
+
 /// GraspRegionArray's constants.
 const OK: u64 = 1;
 const LATE: u64 = 2;
@@ -79,10 +81,19 @@ fn start(more: Value) -> Rig {
     rig
 }
 
-/// Sends a frame with what `depth` makes of its header until its regions have this state.
-fn regions_with_state(rig: &mut Rig, state: u64, depth: impl Fn(&Value) -> Option<Value>) -> Value {
+/// Sends a calibration of `camera` and a frame with what `depth` makes of its header until its regions have this state.
+fn regions_with_state(
+    rig: &mut Rig,
+    camera: Option<&str>,
+    state: u64,
+    depth: impl Fn(&Value) -> Option<Value>,
+) -> Value {
     let mut last = Value::Null;
     for _ in 0..20 {
+        // Best effort: it may be lost.
+        if let Some(frame_id) = camera {
+            rig.peer.publish(INFO, &camera_info(frame_id));
+        }
         let frame = Rig::good();
         if let Some(depth) = depth(&frame["header"]) {
             rig.peer.publish(DEPTH, &depth);
@@ -123,14 +134,13 @@ fn aligned_depth_gives_metric_grasps_in_either_unit() {
     rig.listen(POSES, "geometry_msgs/msg/PoseArray");
     rig.listen(MARKERS, "visualization_msgs/msg/MarkerArray");
     // Without a calibration there is no 3D, and regions come all the same.
-    let blind = regions_with_state(&mut rig, NO_CAMERA_INFO, |header| Some(metres(header)));
+    let blind = regions_with_state(&mut rig, None, NO_CAMERA_INFO, |header| Some(metres(header)));
     assert_eq!((&green(&blind)["has_3d"], &green(&blind)["width"]), (&json!(false), &json!("nan")));
     rig.node.logged("regions have no 3D: no camera_info has arrived");
-    rig.peer.publish(INFO, &camera_info(camera::FRAME_ID));
 
-    let in_metres = regions_with_state(&mut rig, OK, |header| Some(metres(header)));
+    let in_metres = regions_with_state(&mut rig, CALIBRATED, OK, |header| Some(metres(header)));
     check_bar(&green(&in_metres));
-    let in_millimetres = regions_with_state(&mut rig, OK, |header| Some(millimetres(header)));
+    let in_millimetres = regions_with_state(&mut rig, CALIBRATED, OK, |header| Some(millimetres(header)));
     let (a, b) = (green(&in_metres), green(&in_millimetres));
     for field in ["pose", "width", "length", "surface_normal"] {
         assert_eq!(a[field], b[field], "{field}");
@@ -151,7 +161,7 @@ fn aligned_depth_gives_metric_grasps_in_either_unit() {
     assert_eq!(markers["markers"].as_array().unwrap().len(), 3 * expected.len());
     assert!(markers["markers"].as_array().unwrap().iter().all(|m| m["action"] == 0 && m["lifetime"]["sec"] == 1));
     // What is no more is deleted.
-    let none = regions_with_state(&mut rig, INVALID, |header| Some(depth(header, "32FC1", |_| vec![0; 4])));
+    let none = regions_with_state(&mut rig, CALIBRATED, INVALID, |header| Some(depth(header, "32FC1", |_| vec![0; 4])));
     let stamp = &none["header"]["stamp"];
     let deleted = rig.peer.next_that(MARKERS, |m| m["markers"][0]["header"]["stamp"] == *stamp);
     assert_eq!(deleted["markers"].as_array().unwrap().len(), 3 * expected.len());
@@ -195,8 +205,7 @@ fn a_picture_has_the_calibration_of_its_stamp_and_is_taken_for_what_the_paramete
 #[test]
 fn wrong_depth_never_gives_a_pose_and_says_why() {
     let mut rig = start(json!({"depth_wait": 0.05}));
-    rig.peer.publish(INFO, &camera_info(camera::FRAME_ID));
-    regions_with_state(&mut rig, OK, |header| Some(metres(header)));
+    regions_with_state(&mut rig, CALIBRATED, OK, |header| Some(metres(header)));
 
     let wrong_units = |header: &Value| Some(depth(header, "32FC1", |m| (m * 1e3).to_le_bytes().to_vec()));
     let elsewhere = |header: &Value| Some(metres(&json!({"stamp": header["stamp"], "frame_id": "depth_frame"})));
@@ -221,7 +230,7 @@ fn wrong_depth_never_gives_a_pose_and_says_why() {
         (UNSYNCED, "no depth image lies within sync_slop", &before),
     ];
     for (state, reason, make) in cases {
-        let array = regions_with_state(&mut rig, state, make);
+        let array = regions_with_state(&mut rig, CALIBRATED, state, make);
         let regions = array["regions"].as_array().unwrap();
         assert!(regions.len() >= 3, "2D is not affected: {array}");
         assert!(
@@ -237,11 +246,9 @@ fn wrong_depth_never_gives_a_pose_and_says_why() {
 fn a_calibration_of_another_camera_gives_no_pose() {
     let mut rig = start(json!({}));
     for frame_id in ["other_camera", ""] {
-        rig.peer.publish(INFO, &camera_info(frame_id));
-        let array = regions_with_state(&mut rig, NO_CAMERA_INFO, |header| Some(metres(header)));
+        let array = regions_with_state(&mut rig, Some(frame_id), NO_CAMERA_INFO, |header| Some(metres(header)));
         assert!(array["regions"].as_array().unwrap().iter().all(|region| region["has_3d"] == false));
         rig.status(|status| status["reasons"].to_string().contains(&format!("found \\\"{frame_id}\\\"")));
     }
-    rig.peer.publish(INFO, &camera_info(camera::FRAME_ID));
-    check_bar(&green(&regions_with_state(&mut rig, OK, |header| Some(metres(header)))));
+    check_bar(&green(&regions_with_state(&mut rig, CALIBRATED, OK, |header| Some(metres(header)))));
 }

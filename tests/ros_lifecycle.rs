@@ -13,7 +13,7 @@ use std::{fs, time::Duration};
 use ros_support::{
     bridge::Bridge,
     domain::Domain,
-    node::{Node, resources},
+    node::{Node, as_before, resources},
     rig::{IMAGE, REGIONS, Rig, STATUS, count},
 };
 use serde_json::{Value, json};
@@ -157,8 +157,7 @@ fn two_hundred_cycles_leave_no_threads_files_or_memory_behind() {
     (0..20).for_each(|_| cycle());
     let before = resources(node.id());
     (0..200).for_each(|_| cycle());
-    let after = resources(node.id());
-    assert_eq!((after.threads, after.files), (before.threads, before.files));
+    let after = as_before(node.id(), &before);
     let grown = after.resident_kib.saturating_sub(before.resident_kib);
     assert!(grown < 16 << 10, "memory grew by {grown} KiB");
     assert_eq!(node.stop("TERM").status.code(), Some(0));

@@ -10,7 +10,7 @@ mod ros_support;
 
 use ros_support::{
     camera::{self, FRAME_ID, HEIGHT, WIDTH},
-    node,
+    node::{self, Node},
     rig::{COMPRESSED, HEATMAPS, IMAGE, REGIONS, Rig, STATUS, count},
 };
 use serde_json::{Value, json};
@@ -35,6 +35,17 @@ fn camera_info() -> Value {
     })
 }
 
+/// [`Rig::exchange`] with a calibration before each frame: it goes best effort and may be lost, as a camera's may.
+fn exchange_calibrated(rig: &mut Rig, topics: &[&str]) -> (Value, Vec<Value>) {
+    let answered = (0..20).find_map(|_| {
+        rig.peer.publish("/cam/camera_info", &camera_info());
+        let frame = Rig::good();
+        rig.peer.publish(rig.camera, &frame);
+        rig.answers(topics, &frame).map(|messages| (frame, messages))
+    });
+    answered.expect("a frame on every topic")
+}
+
 #[test]
 fn every_output_of_a_frame_carries_its_header_and_agrees_with_the_others() {
     let mut rig = Rig::start(json!({}));
@@ -45,18 +56,7 @@ fn every_output_of_a_frame_carries_its_header_and_agrees_with_the_others() {
     rig.listen(OVERLAY, IMAGE);
     rig.listen(OVERLAY_JPEG, COMPRESSED);
     rig.listen(HEATMAP_INFO, "sensor_msgs/msg/CameraInfo");
-    let mut answers = None;
-    for _ in 0..20 {
-        // Best effort: the calibration may be lost, as a camera's may.
-        rig.peer.publish("/cam/camera_info", &camera_info());
-        let frame = Rig::good();
-        rig.peer.publish(rig.camera, &frame);
-        answers = rig.answers(&topics, &frame).map(|messages| (frame, messages));
-        if answers.is_some() {
-            break;
-        }
-    }
-    let (frame, messages) = answers.expect("a frame on every topic");
+    let (frame, messages) = exchange_calibrated(&mut rig, &topics);
     for (topic, message) in topics.iter().zip(&messages) {
         assert_eq!(message["header"], frame["header"], "{topic}");
     }
@@ -148,9 +148,7 @@ fn heat_at_network_size_in_floats_comes_with_a_calibration_to_match() {
     rig.listen(HEATMAP, IMAGE);
     rig.listen(HEATMAPS, "looptrans_ros/msg/HeatmapArray");
     rig.listen(HEATMAP_INFO, "sensor_msgs/msg/CameraInfo");
-    rig.peer.publish("/cam/camera_info", &camera_info());
-    let topics = [HEATMAP, HEATMAPS, HEATMAP_INFO];
-    let (_, messages) = rig.exchange(&topics, Rig::good);
+    let (_, messages) = exchange_calibrated(&mut rig, &[HEATMAP, HEATMAPS, HEATMAP_INFO]);
     let [heatmap, heatmaps, info] = &messages[..] else { unreachable!() };
     let (height, width) = (models::COLOURS_INPUT.height, models::COLOURS_INPUT.width);
     assert_eq!((count(heatmap, "width"), count(heatmap, "height")), (width.into(), height.into()));
@@ -260,7 +258,7 @@ fn node_and_topics_follow_the_remap_rules() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_affordance_node"));
     command.arg("--ros-args").args(args).arg("--params-file").arg(params.path());
     domain.apply(&mut command);
-    let mut running = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    let node = Node::spawn(command);
     let mut peer = ros_support::bridge::Bridge::start(&domain);
     peer.advertise("/robot/front/rgb", IMAGE);
     peer.subscribe("/grasps", "looptrans_ros/msg/GraspRegionArray");
@@ -273,8 +271,7 @@ fn node_and_topics_follow_the_remap_rules() {
         let patience = std::time::Duration::from_secs(2);
         peer.next_within("/grasps", patience, |message| message["header"] == frame["header"]).is_some()
     });
-    node::send("TERM", running.id());
-    assert!(running.wait().unwrap().success());
+    assert_eq!(node.stop("TERM").status.code(), Some(0));
     assert!(arrived, "no regions on /grasps");
 }
 

@@ -94,6 +94,14 @@ fn parameters_are_described_listed_read_and_set_over_ros() {
         let reason = set(&mut rig, name, value);
         assert!(reason.contains(part), "{name}: {reason}");
     }
+    // An empty list, as `ros2 param set` (bools) and rclpy (bytes) send it, and with a type of ours.
+    for kind in [6, 5, 9] {
+        assert_eq!(set(&mut rig, "affordances", json!(["red"])), "");
+        let empty = json!({"parameters": [{"name": "affordances", "value": {"type": kind}}]});
+        let answer = call(&mut rig, "set_parameters", "SetParameters", empty);
+        assert_eq!(answer["results"][0]["reason"], "", "{kind}");
+        assert_eq!(get(&mut rig, "affordances")["string_array_value"], json!([]));
+    }
     let pair = [parameter("max_regions", &json!(3)), parameter("min_region_score", &json!(1.5))];
     let answer = call(&mut rig, "set_parameters_atomically", "SetParametersAtomically", json!({"parameters": pair}));
     assert_eq!(answer["result"]["successful"], json!(false), "{answer}");

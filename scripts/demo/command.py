@@ -34,6 +34,8 @@ def fresh_folder(folder: Path) -> Path | None:
         if not (folder / SCENES).is_dir():
             raise RunError(f"{folder} holds something else than a run's results: name another folder")
         kept = folder.absolute().with_name(f"{folder.name}.previous")
+        if kept.exists() and not (kept / SCENES).is_dir():
+            raise RunError(f"{kept} holds something else than a run's results: rename it, or name another folder")
         shutil.rmtree(kept, ignore_errors=True)
         folder.rename(kept)
     folder.mkdir(parents=True, exist_ok=True)

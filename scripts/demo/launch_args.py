@@ -4,20 +4,17 @@
         --programs looptrans_ros=target/release image:=/cam/image
 
 Understands what our launch file uses and refuses the rest, rather than start something else than launch would:
-<arg> with a default, one <node> with <env>, <param from>, <param name value> and <remap>, $(var X), $(find-pkg-share P),
-$(env X DEFAULT), one within another.
+<arg> with a default, one <node> with <env>, <param from> and <remap>, $(var X), $(find-pkg-share P), $(env X DEFAULT), one
+within another.
 """
 
 import argparse
 import os
 import re
 import shlex
-import tempfile
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import yaml
 
 from demo.processes import RunError
 
@@ -69,16 +66,15 @@ class Substitutions:
         raise LaunchError(f"no value for $({kind} {name})")
 
 
-def node_command(launch_file: Path, installed: Installed, arguments: dict[str, str], scratch: Path) -> list[str]:
-    """The node's command line, with the environment in front of it. Files for <param name value> are written to the folder
-    `scratch`."""
+def node_command(launch_file: Path, installed: Installed, arguments: dict[str, str]) -> list[str]:
+    """The node's command line, with the environment in front of it."""
     root = ElementTree.parse(launch_file).getroot()
     _require(root.tag == "launch", f"expected <launch>, found <{root.tag}>")
     substitute = Substitutions(installed)
     _declare(root, arguments, substitute)
     nodes = [element for element in root if element.tag != "arg"]
     _require(len(nodes) == 1 and nodes[0].tag == "node", "expected one <node> beside <arg>")
-    return _command(nodes[0], substitute, scratch)
+    return _command(nodes[0], substitute)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -98,8 +94,9 @@ def _declare(root: ElementTree.Element, arguments: dict[str, str], substitute: S
     _require(not left, f"no such launch argument: {', '.join(sorted(left))}")
 
 
-def _command(node: ElementTree.Element, substitute: Substitutions, scratch: Path) -> list[str]:
+def _command(node: ElementTree.Element, substitute: Substitutions) -> list[str]:
     unknown = (set(node.attrib) - NODE_ATTRIBUTES) | {f"<{element.tag}>" for element in node if element.tag not in NODE_ELEMENTS}
+    unknown |= {f"<param {name}>" for param in node.iter("param") for name in set(param.attrib) - {"from"}}
     _require(not unknown, f"can't interpret the node's {', '.join(sorted(unknown))}")
     texts = {name: substitute(value) for name, value in node.attrib.items()}
     programs = substitute.installed.programs
@@ -116,27 +113,11 @@ def _command(node: ElementTree.Element, substitute: Substitutions, scratch: Path
         command += ["-r", f"__node:={texts['name']}"]
     if texts.get("namespace"):
         command += ["-r", f"__ns:=/{texts['namespace'].lstrip('/')}"]
-    for path in _parameter_files(node, substitute, scratch):
-        command += ["--params-file", str(path)]
+    for param in node.iter("param"):
+        command += ["--params-file", substitute(param.attrib["from"])]
     for remap in node.iter("remap"):
         command += ["-r", f"{substitute(remap.attrib['from'])}:={substitute(remap.attrib['to'])}"]
     return command
-
-
-def _parameter_files(node: ElementTree.Element, substitute: Substitutions, scratch: Path) -> list[Path]:
-    """Files first, in order, then one file that holds all <param name value>, as launch does."""
-    named, files = {}, []
-    for element in node.iter("param"):
-        if "from" in element.attrib:
-            files.append(Path(substitute(element.attrib["from"])))
-        else:
-            # YAML's rules for what is a number, a truth value, a list.
-            named[element.attrib["name"]] = yaml.safe_load(substitute(element.attrib["value"]))
-    if named:
-        with tempfile.NamedTemporaryFile("w", prefix="launch_params_", suffix=".yaml", dir=scratch, delete=False) as file:
-            yaml.safe_dump({"/**": {"ros__parameters": named}}, file)
-        files.append(Path(file.name))
-    return files
 
 
 def _pairs(texts: list[str], separator: str) -> dict[str, str]:
@@ -157,7 +138,7 @@ def main() -> None:
             {name: Path(folder) for name, folder in _pairs(texts, "=").items()} for texts in (options.share, options.programs)
         )
         arguments = _pairs(options.arguments, ":=")
-        command = node_command(options.file, Installed(share, programs), arguments, Path(tempfile.gettempdir()))
+        command = node_command(options.file, Installed(share, programs), arguments)
     except (LaunchError, OSError, ElementTree.ParseError) as error:
         parser.exit(1, f"{options.file}: {error}\n")
     print(shlex.join(command))

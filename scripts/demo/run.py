@@ -30,7 +30,7 @@ def node_from_launch_file(programs: Path, settings: dict[str, Any], out: Path) -
     parameters.write_text(yaml.safe_dump({"/**": {"ros__parameters": settings}}))
     installed = Installed(share={PACKAGE: REPOSITORY}, programs={PACKAGE: programs.resolve()})
     arguments = {"image": CAMERA_TOPIC, "camera_info": "/cam/camera_info", "params_file": str(parameters)}
-    return node_command(REPOSITORY / "launch" / "affordance.launch.xml", installed, arguments, out)
+    return node_command(REPOSITORY / "launch" / "affordance.launch.xml", installed, arguments)
 
 
 def peer(module: str, *arguments: str) -> list[str]:

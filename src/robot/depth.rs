@@ -67,8 +67,8 @@ impl<D> DepthInbox<D> {
         let slop_nanos = i64::try_from(slop.as_nanos()).unwrap_or(i64::MAX);
         let mut sync = self.sync();
         loop {
-            let found = sync.look(slop_nanos);
             let left = deadline.saturating_duration_since(Instant::now());
+            let found = sync.look(slop_nanos, left.is_zero());
             if !matches!(found, Match::NotYet) || left.is_zero() {
                 sync.done();
                 return found;

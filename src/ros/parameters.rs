@@ -43,6 +43,7 @@ mod types {
     pub const INTEGER: u8 = ParameterType::PARAMETER_INTEGER as u8;
     pub const DOUBLE: u8 = ParameterType::PARAMETER_DOUBLE as u8;
     pub const STRING: u8 = ParameterType::PARAMETER_STRING as u8;
+    pub const BYTE_ARRAY: u8 = ParameterType::PARAMETER_BYTE_ARRAY as u8;
     pub const BOOL_ARRAY: u8 = ParameterType::PARAMETER_BOOL_ARRAY as u8;
     pub const INTEGER_ARRAY: u8 = ParameterType::PARAMETER_INTEGER_ARRAY as u8;
     pub const DOUBLE_ARRAY: u8 = ParameterType::PARAMETER_DOUBLE_ARRAY as u8;
@@ -287,7 +288,16 @@ fn value_message(value: Option<&ParameterValue>) -> ValueMsg {
 /// None: unset. The error is a reason: no parameter of ours has such a type.
 fn value(message: &ValueMsg) -> Result<Option<ParameterValue>, String> {
     let message = message.clone();
+    let is_empty = message.byte_array_value.is_empty()
+        && message.bool_array_value.is_empty()
+        && message.integer_array_value.is_empty()
+        && message.double_array_value.is_empty();
     Ok(Some(match message.type_ {
+        // An empty list has no type of its own, and `ros2 param set` and rclpy give it one: no parameter of ours is such a
+        // list, but `affordances` and `cameras` may be empty.
+        types::BYTE_ARRAY | types::BOOL_ARRAY | types::INTEGER_ARRAY | types::DOUBLE_ARRAY if is_empty => {
+            ParameterValue::StringArray(Vec::new())
+        }
         types::NOT_SET => return Ok(None),
         types::BOOL => ParameterValue::Bool(message.bool_value),
         types::INTEGER => ParameterValue::Integer(message.integer_value),

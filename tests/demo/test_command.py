@@ -38,6 +38,12 @@ class Folders(unittest.TestCase):
         with self.assertRaisesRegex(RunError, "holds something else than a run's results"):
             fresh_folder(self.out)
         self.assertEqual((self.out / "thesis.tex").read_text(), "years of work")
+        # Nor is a folder replaced that only has the name of what a run leaves.
+        self.out.rename(self.out.with_name("bench.previous"))
+        left_by_a_run(self.out, "results")
+        with self.assertRaisesRegex(RunError, "rename it"):
+            fresh_folder(self.out)
+        self.assertEqual((self.out.with_name("bench.previous") / "thesis.tex").read_text(), "years of work")
 
 
 class Ends(unittest.TestCase):

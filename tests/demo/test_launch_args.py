@@ -4,8 +4,6 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-import yaml
-
 from demo.launch_args import Installed, LaunchError, node_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,12 +19,12 @@ class LaunchArguments(unittest.TestCase):
     def command(self, body: str, **arguments: str) -> list[str]:
         file = self.scratch / "x.launch.xml"
         file.write_text(f"<launch>{body}</launch>")
-        return node_command(file, INSTALLED, arguments, self.scratch)
+        return node_command(file, INSTALLED, arguments)
 
     def test_our_launch_file_starts_the_node_with_its_names_parameters_and_topics(self) -> None:
         command = node_command(
             ROOT / "launch" / "affordance.launch.xml", INSTALLED,
-            {"image": "/cam/image", "params_file": "/tmp/own.yaml", "namespace": "arm"}, self.scratch,
+            {"image": "/cam/image", "params_file": "/tmp/own.yaml", "namespace": "arm"},
         )
         self.assertEqual(command[2], "/lib/affordance_node")
         pairs = list(zip(command, command[1:]))
@@ -38,7 +36,7 @@ class LaunchArguments(unittest.TestCase):
         self.assertNotIn("$(", " ".join(command))
 
     def test_our_launch_file_takes_the_installed_parameters_by_default(self) -> None:
-        command = node_command(ROOT / "launch" / "affordance.launch.xml", INSTALLED, {}, self.scratch)
+        command = node_command(ROOT / "launch" / "affordance.launch.xml", INSTALLED, {})
         file = command[command.index("--params-file") + 1]
         self.assertEqual(file, "/share/config/affordance_node.yaml")
         self.assertTrue((ROOT / "config" / "affordance_node.yaml").is_file())
@@ -50,23 +48,13 @@ class LaunchArguments(unittest.TestCase):
             with self.subTest(others), mock.patch.dict(os.environ, others):
                 if not others:
                     os.environ.pop(name, None)
-                command = node_command(ROOT / "launch" / "affordance.launch.xml", INSTALLED, {}, self.scratch)
+                command = node_command(ROOT / "launch" / "affordance.launch.xml", INSTALLED, {})
             self.assertEqual(command[:3], ["env", f"{name}={profile}", "/lib/affordance_node"])
         self.assertTrue((ROOT / "config" / "fastdds_node.xml").is_file())
 
     def test_substitutions_lie_within_each_other(self) -> None:
         body = '<arg name="a" default="$(env UNSET_XYZ $(env UNSET_ABC $(find-pkg-share looptrans_ros))/y)"/>'
         self.assertEqual(self.command(f'{body}<node pkg="looptrans_ros" exec="$(var a)"/>')[0], "/share/y")
-
-    def test_named_parameters_become_one_file_with_typed_values(self) -> None:
-        command = self.command(
-            '<node pkg="looptrans_ros" exec="n" name="m"><param name="rate" value="2.5"/><param name="count" value="3"/>'
-            '<param name="actions" value="[cut, hold]"/><param name="on" value="true"/><remap from="a" to="/b"/></node>'
-        )
-        file = command[command.index("--params-file") + 1]
-        self.assertEqual(command, ["/lib/n", "--ros-args", "-r", "__node:=m", "--params-file", file, "-r", "a:=/b"])
-        expected = {"rate": 2.5, "count": 3, "actions": ["cut", "hold"], "on": True}
-        self.assertEqual(yaml.safe_load(Path(file).read_text()), {"/**": {"ros__parameters": expected}})
 
     def test_a_default_may_use_an_argument_before_it(self) -> None:
         body = '<arg name="a" default="x"/><arg name="b" default="$(var a)/y"/><node pkg="looptrans_ros" exec="$(var b)"/>'
@@ -83,6 +71,7 @@ class LaunchArguments(unittest.TestCase):
             ('<node pkg="looptrans_ros" exec="n" if="false"/>', {}, "if"),
             ('<node pkg="other" exec="n"/>', {}, "other"),
             ('<node pkg="looptrans_ros" exec="$(env X)"/>', {}, "env"),
+            ('<node pkg="looptrans_ros" exec="n"><param name="rate" value="2.5"/></node>', {}, "<param name>"),
             ('<node pkg="looptrans_ros" exec="n"><unset_env name="A"/></node>', {}, "<unset_env>"),
             ('<arg name="a"/><node pkg="looptrans_ros" exec="$(var a)"/>', {"a": "$(var a)"}, "var a"),
         ):

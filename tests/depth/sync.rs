@@ -8,7 +8,7 @@ const SLOP: i64 = 20 * MS;
 const T: i64 = 1_000_000 * MS;
 
 fn found(sync: &DepthSync<i64>) -> Option<i64> {
-    match sync.look(SLOP) {
+    match sync.look(SLOP, true) {
         Match::Found(frame) => Some(*frame),
         Match::NotYet | Match::Unsynced => None,
     }
@@ -36,11 +36,11 @@ fn the_nearest_within_the_slop_is_taken() {
 fn older_depth_may_be_followed_by_the_right_one_and_newer_may_not() {
     let mut sync = with(&[]);
     sync.aim(T);
-    assert!(matches!(sync.look(SLOP), Match::NotYet));
+    assert!(matches!(sync.look(SLOP, true), Match::NotYet));
     sync.push(T - 50 * MS, -50);
-    assert!(matches!(sync.look(SLOP), Match::NotYet));
+    assert!(matches!(sync.look(SLOP, true), Match::NotYet));
     sync.push(T + 21 * MS, 21);
-    assert!(matches!(sync.look(SLOP), Match::Unsynced));
+    assert!(matches!(sync.look(SLOP, true), Match::Unsynced));
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn the_picture_s_depth_is_held_while_others_pass() {
     assert_eq!(found(&sync), Some(0));
     sync.done();
     sync.aim(T + MS);
-    assert!(matches!(sync.look(SLOP), Match::Unsynced), "let go with the picture");
+    assert!(matches!(sync.look(SLOP, true), Match::Unsynced), "let go with the picture");
 }
 
 #[test]
@@ -66,6 +66,34 @@ fn depth_that_is_faster_than_pictures_is_kept_as_long() {
     assert_eq!(found(&sync), None);
     sync.aim(T + 50 * MS);
     assert_eq!(found(&sync), Some(64));
+}
+
+#[test]
+fn depth_of_the_moment_before_counts_once_the_picture_s_own_does_not_come() {
+    let not_yet = |sync: &DepthSync<i64>| matches!(sync.look(SLOP, false), Match::NotYet);
+    // 60 Hz, and the picture's own is on its way.
+    let mut sync = with(&[-17]);
+    sync.aim(T);
+    assert!(not_yet(&sync));
+    assert_eq!(found(&sync), Some(-17), "on the last call");
+    sync.push(T, 0);
+    assert!(!not_yet(&sync));
+    assert_eq!(found(&sync), Some(0));
+    // It may also come after the picture has ended, and is known to be usual by the next.
+    sync.aim(T + 17 * MS);
+    sync.done();
+    sync.push(T + 17 * MS, 17);
+    sync.aim(T + 34 * MS);
+    assert!(not_yet(&sync));
+    // Where depth is always earlier, nothing is waited for.
+    let mut sync = with(&[]);
+    for n in 0..10 {
+        sync.push(T + (n * 33 - 6) * MS, n);
+        sync.aim(T + n * 33 * MS);
+        assert_eq!(not_yet(&sync), n == 0, "{n}");
+        assert_eq!(found(&sync), Some(n));
+        sync.done();
+    }
 }
 
 #[test]
@@ -86,7 +114,7 @@ fn stamps_that_begin_anew_are_followed() {
     let mut sync = with(&[0, 33, 66]);
     let again = T - 5_000 * MS;
     sync.aim(again);
-    assert!(matches!(sync.look(SLOP), Match::Unsynced));
+    assert!(matches!(sync.look(SLOP, true), Match::Unsynced));
     sync.push(again + MS, 7);
     assert_eq!(found(&sync), Some(7));
     // A small step back is a frame out of order, not a new beginning.
@@ -125,7 +153,7 @@ proptest! {
         sync.aim(target);
         for stamp in stamps {
             sync.push(stamp, stamp);
-            if let Match::Found(stamp) = sync.look(slop) {
+            if let Match::Found(stamp) = sync.look(slop, true) {
                 prop_assert!(stamp.abs_diff(target) <= slop.unsigned_abs());
             }
         }

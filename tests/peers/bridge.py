@@ -29,10 +29,11 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, TextIO
 
 import numpy
 import rclpy
+from answers import answers_alone_on_stdout
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
@@ -91,7 +92,8 @@ def profile(command: dict[str, Any]) -> QoSProfile:
 
 
 class Bridge:
-    def __init__(self) -> None:
+    def __init__(self, events: TextIO) -> None:
+        self.events = events
         self.node = rclpy.create_node("test_peer")
         self.subscriptions: dict[str, Any] = {}
         self.publishers: dict[str, Any] = {}
@@ -101,7 +103,7 @@ class Bridge:
 
     def say(self, event: str, **fields: Any) -> None:
         with self.lock:
-            print(json.dumps({"event": event, **fields}), flush=True)
+            print(json.dumps({"event": event, **fields}), file=self.events, flush=True)
 
     def subscribe(self, command: dict[str, Any]) -> None:
         topic = command["topic"]
@@ -184,7 +186,9 @@ class Bridge:
 
     def vanish(self, command: dict[str, Any]) -> None:
         arguments = [command["service"], command["type"], json.dumps(command["request"])]
-        subprocess.run([sys.executable, __file__, "--vanish", *arguments], check=True)
+        # Its shared memory stays behind, so it has none of a camera's size.
+        environment = {name: value for name, value in os.environ.items() if name != "FASTRTPS_DEFAULT_PROFILES_FILE"}
+        subprocess.run([sys.executable, __file__, "--vanish", *arguments], check=True, env=environment)
 
     def topics(self, command: dict[str, Any]) -> None:
         space, _, name = command["node"].rpartition("/")
@@ -238,8 +242,9 @@ class Bridge:
 
 
 def run() -> None:
+    events = answers_alone_on_stdout()
     rclpy.init()
-    bridge = Bridge()
+    bridge = Bridge(events)
     executor = SingleThreadedExecutor()
     executor.add_node(bridge.node)
 

@@ -1,5 +1,9 @@
-"""A camera at 10 Hz and a listener to the node's outputs, until SIGINT. Started by tests/ros_failures.rs."""
+"""A camera at 10 Hz and a listener to the node's outputs, until SIGINT or the end of stdin. Started by tests/ros_failures.rs."""
 
+import os
+import signal
+import sys
+import threading
 import time
 from array import array
 
@@ -28,7 +32,14 @@ def stream() -> None:
         time.sleep(0.1)
 
 
+def end_with_stdin() -> None:
+    """For the one end that the test can't catch, being killed."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def main() -> None:
+    threading.Thread(target=end_with_stdin, daemon=True).start()
     try:
         stream()
     except BaseException:

@@ -6,10 +6,10 @@ A value is a text: the type, a space, and the value (doubles by their bits, so t
 """
 
 import json
-import os
 import struct
 import sys
 
+from answers import answers_alone_on_stdout
 from rclpy.context import Context
 from rclpy.node import Node
 
@@ -46,8 +46,6 @@ def answer(arguments):
         context.try_shutdown()
 
 
-# Fast DDS writes its own troubles to stdout: they go to stderr, so that stdout has answers alone.
-answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
+answers = answers_alone_on_stdout()
 for line in sys.stdin:
     print(json.dumps(answer(json.loads(line))), file=answers, flush=True)

@@ -34,11 +34,8 @@ impl Bridge {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                // Fast DDS writes its own troubles to stdout, in colour.
-                let Ok(event) = serde_json::from_str(&line) else {
-                    eprintln!("peer: {line}");
-                    continue;
-                };
+                let event =
+                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error} in the peer's {line:?}"));
                 if sender.send(event).is_err() {
                     break;
                 }
@@ -68,9 +65,16 @@ impl Bridge {
         self.command(command);
     }
 
-    /// Takes a subscription back.
+    /// Takes a subscription back, and forgets what came of it.
     pub fn unsubscribe(&mut self, topic: &str) {
         self.command(json!({"op": "unsubscribe", "topic": topic}));
+        self.forget(topic);
+    }
+
+    /// Forgets what has come on a topic.
+    pub fn forget(&mut self, topic: &str) {
+        self.kept.extend(self.events.try_iter());
+        self.kept.retain(|event| event["event"] != "message" || event["topic"] != topic);
     }
 
     /// Makes a publisher and waits until one subscription is there.

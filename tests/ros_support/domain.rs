@@ -2,9 +2,13 @@
 
 use std::{fs::File, process::Command};
 
+use tempfile::TempDir;
+
 /// A domain that nobody else on this machine uses, for as long as this lives.
 pub struct Domain {
     id: u32,
+    /// Of rcl's log files.
+    logs: TempDir,
     _lock: File,
 }
 
@@ -15,9 +19,10 @@ impl Domain {
         for offset in 0..101 {
             let id = (start + offset * 7) % 101 + 1;
             let path = std::env::temp_dir().join(format!("looptrans_ros_test_domain_{id}.lock"));
-            let file = File::options().create(true).append(true).open(path).unwrap();
+            // One that another user has made cannot be opened: it is theirs.
+            let Ok(file) = File::options().create(true).append(true).open(path) else { continue };
             if file.try_lock().is_ok() {
-                return Self { id, _lock: file };
+                return Self { id, logs: tempfile::tempdir().unwrap(), _lock: file };
             }
         }
         panic!("all ROS domains are in use");
@@ -28,6 +33,7 @@ impl Domain {
         command
             .env("ROS_DOMAIN_ID", self.id.to_string())
             .env("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+            .env("ROS_LOG_DIR", self.logs.path())
             .env_remove("ROS_LOCALHOST_ONLY")
             .env_remove("ROS_STATIC_PEERS")
             .env_remove("RUST_LOG");

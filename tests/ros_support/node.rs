@@ -18,6 +18,7 @@ pub struct Node {
     child: Child,
     /// Everything it wrote to stderr so far.
     log: Arc<Mutex<String>>,
+    logging: Option<thread::JoinHandle<()>>,
     stdout: Option<thread::JoinHandle<String>>,
     /// Deleted when the node has ended.
     params: Option<tempfile::NamedTempFile>,
@@ -30,6 +31,14 @@ pub struct Ended {
     pub stderr: String,
     /// From the signal, or from the start.
     pub took: Duration,
+}
+
+impl Ended {
+    /// The summary that it wrote to stdout, beside what Fast DDS may write there.
+    pub fn summary(&self) -> Option<Value> {
+        let parsed = self.stdout.lines().filter_map(|line| serde_json::from_str(line).ok());
+        parsed.filter(|value: &Value| value["frames_in"].is_u64()).last()
+    }
 }
 
 /// The parameters every test sets, with `more` over them: the toy model on one thread, and no limit on age, since a
@@ -82,20 +91,20 @@ impl Node {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let (stderr, written) = (child.stderr.take().unwrap(), log.clone());
-        thread::spawn(move || {
+        let logging = Some(thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let mut log = written.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
             }
-        });
+        }));
         let mut stdout = child.stdout.take().unwrap();
         let stdout = Some(thread::spawn(move || {
             let mut text = String::new();
             let _ = stdout.read_to_string(&mut text);
             text
         }));
-        Self { child, log, stdout, params: None }
+        Self { child, log, logging, stdout, params: None }
     }
 
     /// Waits until the log holds this text.
@@ -145,15 +154,23 @@ impl Node {
         };
         let took = started.elapsed();
         let stdout = self.stdout.take().unwrap().join().unwrap();
+        // The last lines may still be on their way.
+        self.logging.take().unwrap().join().unwrap();
         Ended { status, stdout, stderr: self.log(), took }
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
+        // Asked first: one that is killed leaves its shared memory behind.
+        let deadline = Instant::now() + Duration::from_secs(5);
         if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.child.kill();
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         }
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
             eprintln!("--- log of the node:\n{}", self.log());
@@ -180,10 +197,24 @@ pub fn run_to_end(mut command: Command) -> Ended {
 }
 
 /// What a process holds.
+#[derive(Debug)]
 pub struct Resources {
     pub threads: usize,
     pub files: usize,
     pub resident_kib: u64,
+}
+
+/// What it holds once it holds as many threads and files as `before`: one that is just ending goes within [`DEADLINE`].
+pub fn as_before(process: u32, before: &Resources) -> Resources {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let now = resources(process);
+        if (now.threads, now.files) == (before.threads, before.files) {
+            return now;
+        }
+        assert!(Instant::now() < deadline, "{now:?}, {before:?} before");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// What it holds now.

@@ -105,7 +105,7 @@ impl Rig {
         let ended = self.node.stop("TERM");
         assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
-        serde_json::from_str(ended.stdout.lines().last().unwrap()).unwrap()
+        ended.summary().unwrap()
     }
 
     /// Any good frame.

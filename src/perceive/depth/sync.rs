@@ -2,13 +2,14 @@
 
 use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
 
-/// Depth frames kept are those of the last tenth of a second and a little, by which depth may run ahead of the picture's
-/// turn [ns]: four at 30 Hz...
-const KEPT_NANOS: i64 = 120_000_000;
+/// Depth frames kept are those of so long, by which depth may run ahead of the picture's turn [ns]: ten at 30 Hz...
+const KEPT_NANOS: i64 = 300_000_000;
 /// ... but no fewer of a slow camera, and no more of a fast one than its memory is worth.
 const KEPT: RangeInclusive<usize> = 4..=16;
 /// Offsets the median is taken of.
 const OFFSETS: usize = 31;
+/// An older frame this much further away than usual is not the picture's own [ns], and worth waiting for the next.
+const UNUSUAL_NANOS: u64 = 1_000_000;
 /// Stamps that fall back by more than this are a bag or simulation that began anew [ns].
 const BEGAN_ANEW_NANOS: i64 = 1_000_000_000;
 
@@ -24,7 +25,7 @@ pub struct DepthSync<T> {
     nearest: Option<(i64, Arc<T>)>,
     /// The same of the picture before, which may be looked at again.
     last: Option<(i64, (i64, Arc<T>))>,
-    /// Depth stamp minus picture stamp of the last pictures that had any [ns].
+    /// Depth stamp minus picture stamp of the last pictures that had any [ns], of the nearest depth also where it came late.
     offsets: VecDeque<i64>,
 }
 
@@ -54,6 +55,12 @@ impl<T> DepthSync<T> {
         }
         let frame = Arc::new(frame);
         self.consider(stamp_nanos, &frame);
+        if let (Some((target, _)), Some(offset)) = (&self.last, self.offsets.back_mut()) {
+            let found = stamp_nanos.saturating_sub(*target);
+            if found.unsigned_abs() < offset.unsigned_abs() {
+                *offset = found;
+            }
+        }
         self.kept.push_back((stamp_nanos, frame));
         while self.kept.len() > *KEPT.start() && (self.kept.len() > *KEPT.end() || self.is_oldest_past(stamp_nanos)) {
             self.kept.pop_front();
@@ -75,18 +82,27 @@ impl<T> DepthSync<T> {
         }
     }
 
-    /// What there is for the picture aimed at, no further than `slop_nanos` away from it.
-    pub fn look(&self, slop_nanos: i64) -> Match<T> {
+    /// What there is for the picture aimed at, no further than `slop_nanos` away from it. Where it is older than the
+    /// picture and a nearer one may be about to come, it counts on the `last_call` only.
+    pub fn look(&self, slop_nanos: i64, last_call: bool) -> Match<T> {
         let Some(target) = self.target else {
             return Match::NotYet;
         };
-        if let Some((stamp, frame)) = &self.nearest
-            && distance(*stamp, target) <= slop_nanos.unsigned_abs()
-        {
-            return Match::Found(Arc::clone(frame));
+        let has = |least: i64| self.kept.iter().any(|(stamp, _)| *stamp >= least);
+        if let Some((stamp, frame)) = &self.nearest {
+            let away = distance(*stamp, target);
+            let is_final = last_call || *stamp >= target || has(target) || self.is_usual(away);
+            if away <= slop_nanos.unsigned_abs() {
+                return if is_final { Match::Found(Arc::clone(frame)) } else { Match::NotYet };
+            }
         }
-        let is_past = self.kept.iter().any(|(stamp, _)| *stamp > target.saturating_add(slop_nanos));
-        if is_past { Match::Unsynced } else { Match::NotYet }
+        if has(target.saturating_add(slop_nanos).saturating_add(1)) { Match::Unsynced } else { Match::NotYet }
+    }
+
+    /// Is the depth of these pictures as far away, in the median? It has a rhythm or a clock of its own then.
+    fn is_usual(&self, away: u64) -> bool {
+        let median = self.median_offset_nanos().map(i64::unsigned_abs);
+        median.is_some_and(|median| away <= median.saturating_mul(2).saturating_add(UNUSUAL_NANOS))
     }
 
     /// Work on the picture ends: its offset is noted, its depth kept until that of the next.
@@ -103,11 +119,6 @@ impl<T> DepthSync<T> {
             }
             self.offsets.push_back(stamp.saturating_sub(target));
         }
-    }
-
-    /// Has any depth frame come (since stamps began anew)?
-    pub fn has_frames(&self) -> bool {
-        !self.kept.is_empty()
     }
 
     /// Median over the last pictures of the nearest depth frame's stamp minus the picture's [ns]: positive where depth
