@@ -17,7 +17,7 @@ use super::{
     topic::CameraNames,
 };
 use crate::{
-    config::{NodeSettings, Reliability, RosArgs},
+    config::{NodeSettings, RosArgs},
     robot::{Health, InputFacts, Intake, MatchingQos, PublishError, Sink, depth::DepthInbox},
 };
 
@@ -237,7 +237,7 @@ impl Inputs {
         if let Some(Depth { images, inbox }) = &self.depth {
             let subscribe =
                 |node: &mut r2r::Node, name: &str, qos| node.subscribe_raw(name, "sensor_msgs/msg/Image", qos);
-            images.open(works, qos::depth(), subscribe, depth::receiver(inbox.clone()))?;
+            images.open(works, qos::beside_pictures(), subscribe, depth::receiver(inbox.clone()))?;
         }
         self.images.open(
             works,
@@ -249,7 +249,7 @@ impl Inputs {
         )?;
         self.calibrations.open(
             works,
-            qos::input(Reliability::BestEffort),
+            qos::beside_pictures(),
             |node, name, qos| node.subscribe(name, qos),
             move |camera_info| known.offer(camera_info),
         )

@@ -24,8 +24,8 @@ pub fn input(reliability: Reliability) -> QosProfile {
     QosProfile::default().keep_last(1).volatile().reliability(reliability.into())
 }
 
-/// Depth: the last few messages, as it may run ahead of the pictures.
-pub fn depth() -> QosProfile {
+/// Depth and calibrations: the last few messages, as they may run ahead of the picture that they belong to.
+pub fn beside_pictures() -> QosProfile {
     QosProfile::default().keep_last(4).volatile().best_effort()
 }
 
