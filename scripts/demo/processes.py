@@ -1,12 +1,17 @@
 """Starts programs and sees to it that none outlives the run, however it ends."""
 
 import ctypes
+import fcntl
+import functools
 import os
+import random
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 STOP_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
@@ -35,11 +40,29 @@ def interrupt_on_signals() -> None:
         signal.signal(number, signal.default_int_handler)
 
 
+@functools.cache
+def claimed_domain() -> tuple[int, TextIO]:
+    """A ROS 2 domain that nobody else on this machine uses, and the locked file that says so until this process ends. The tests
+    lock the same files."""
+    # Domains up to 101 keep clear of the ports that Linux hands out.
+    for domain in random.sample(range(1, 102), 101):
+        try:
+            lock = (Path(tempfile.gettempdir()) / f"looptrans_ros_domain_{domain}.lock").open("a")
+        except OSError:
+            continue  # Another user's.
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
+        return domain, lock
+    raise RunError("all ROS 2 domains of this machine are in use: stop what else runs here")
+
+
 def isolated_environment() -> dict[str, str]:
     """Our environment, with a ROS 2 domain of its own that does not leave this machine."""
     return os.environ | {
-        # Domains up to 101 keep clear of the ports that Linux hands out.
-        "ROS_DOMAIN_ID": str(os.getpid() % 100 + 1),
+        "ROS_DOMAIN_ID": str(claimed_domain()[0]),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "PYTHONUNBUFFERED": "1",
     }

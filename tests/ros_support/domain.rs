@@ -1,10 +1,10 @@
-//! ROS domains: one per test, also when several test programs run on one machine.
+//! ROS domains: one per test, also when several test programs, or `make demo`, run on one machine.
 
 use std::{fs::File, process::Command};
 
 use tempfile::TempDir;
 
-/// A domain that nobody else on this machine uses, for as long as this lives.
+/// A domain that nobody else on this machine uses, for as long as this lives. scripts/demo/processes.py locks the same files.
 pub struct Domain {
     id: u32,
     /// Of rcl's log files.
@@ -18,7 +18,7 @@ impl Domain {
         let start = std::process::id();
         for offset in 0..101 {
             let id = (start + offset * 7) % 101 + 1;
-            let path = std::env::temp_dir().join(format!("looptrans_ros_test_domain_{id}.lock"));
+            let path = std::env::temp_dir().join(format!("looptrans_ros_domain_{id}.lock"));
             // One that another user has made cannot be opened: it is theirs.
             let Ok(file) = File::options().create(true).append(true).open(path) else { continue };
             if file.try_lock().is_ok() {

@@ -16,7 +16,7 @@ use super::{
 #[test]
 fn a_build_that_is_killed_again_and_again_ends_as_one_that_was_not() {
     let fixture = Fixture::new();
-    let (variants, rows) = (60, (PICTURES.0 * 60 + PICTURES.1) as usize);
+    let (variants, rows) = (120, (PICTURES.0 * 120 + PICTURES.1) as usize);
     let mut kills = 0;
     loop {
         let before = marked(&fixture);
