@@ -2,7 +2,7 @@
 //!
 //! Needs `source scripts/env.sh`.
 #![cfg(feature = "ros")]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "models/mod.rs"]
 mod models;

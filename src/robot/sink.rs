@@ -51,7 +51,8 @@ pub trait Sink {
     /// Publishes one result. `frame` carries the stamp to publish. Must not wait for subscribers.
     ///
     /// # Errors
-    /// What could not be published; the frame then counts as dropped, and the loop goes on.
+    /// The result itself could not be published; the frame then counts as dropped, and the loop goes on. What fails beside
+    /// it is the sink's own to tell.
     fn publish(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts)
     -> Result<(), PublishError>;
 

@@ -60,6 +60,7 @@ pub struct RosSink {
     /// What was warned about already: these repeat with every frame.
     camera_info_warned: bool,
     jpeg_warned: bool,
+    beside_warned: bool,
 }
 
 /// One frame's results for somebody who asked.
@@ -138,6 +139,7 @@ impl RosSink {
             jpeg: Vec::new(),
             camera_info_warned: false,
             jpeg_warned: false,
+            beside_warned: false,
         })
     }
 
@@ -163,6 +165,29 @@ impl RosSink {
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// All but the grasp regions.
+    fn publish_beside(&mut self, header: Header<'_>, perception: &Perception) -> Result<(), PublishError> {
+        let source = perception.source;
+        if let Some(Depth { topics, .. }) = &mut self.depth {
+            topics.publish(header, perception, &self.measured)?;
+        }
+        if let Some(heat) = &perception.combined {
+            // First the calibration: who synchronises both gets a pair.
+            self.publish_camera_info(header, source, heat.size)?;
+            if self.topics.heatmap.is_heard() {
+                self.topics.heatmap.publish(|m| bulk::write_image(m, header, Picture::from(heat)))?;
+            }
+        }
+        if !perception.heatmaps.is_empty() {
+            let head = HeatmapsHead { header, model_id: &self.model_id, source };
+            self.topics.heatmaps.publish(|m| bulk::write_heatmaps(m, &head, &perception.heatmaps))?;
+        }
+        match &perception.overlay {
+            Some(overlay) => self.publish_overlay(header, overlay),
+            None => Ok(()),
         }
     }
 
@@ -230,28 +255,15 @@ impl Sink for RosSink {
         perception: &Perception,
         facts: &PublishFacts,
     ) -> Result<(), PublishError> {
-        let header = Header::from(frame);
-        let source = perception.source;
         let array = regions::message(frame, perception, &self.measured, facts, &self.model_id);
         self.topics.grasp_regions.publish(&array)?;
-        if let Some(Depth { topics, .. }) = &mut self.depth {
-            topics.publish(header, perception, &self.measured)?;
+        // The result is out: what fails beside it makes it no lost frame.
+        if let Err(error) = self.publish_beside(Header::from(frame), perception)
+            && !std::mem::replace(&mut self.beside_warned, true)
+        {
+            tracing::warn!("{error}");
         }
-        if let Some(heat) = &perception.combined {
-            // First the calibration: who synchronises both gets a pair.
-            self.publish_camera_info(header, source, heat.size)?;
-            if self.topics.heatmap.is_heard() {
-                self.topics.heatmap.publish(|m| bulk::write_image(m, header, Picture::from(heat)))?;
-            }
-        }
-        if !perception.heatmaps.is_empty() {
-            let head = HeatmapsHead { header, model_id: &self.model_id, source };
-            self.topics.heatmaps.publish(|m| bulk::write_heatmaps(m, &head, &perception.heatmaps))?;
-        }
-        match &perception.overlay {
-            Some(overlay) => self.publish_overlay(header, overlay),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn answer(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts, wanted: Wanted) -> Answer {

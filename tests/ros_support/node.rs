@@ -36,8 +36,8 @@ pub struct Ended {
 impl Ended {
     /// The summary that it wrote to stdout, beside what Fast DDS may write there.
     pub fn summary(&self) -> Option<Value> {
-        let parsed = self.stdout.lines().filter_map(|line| serde_json::from_str(line).ok());
-        parsed.filter(|value: &Value| value["frames_in"].is_u64()).last()
+        let mut parsed = self.stdout.lines().filter_map(|line| serde_json::from_str(line).ok());
+        parsed.rfind(|value: &Value| value["frames_in"].is_u64())
     }
 }
 
