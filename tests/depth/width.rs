@@ -6,7 +6,7 @@ use looptrans_ros::perceive::depth::{MetricGrasp, NORMAL_UNSTABLE};
 
 use crate::{
     grasp::{THICK, board, check, image_angle},
-    scene::{Vec3, axes, cross, dot, region, vga},
+    scene::{Shape, Vec3, axes, cross, dot, outline, region, sub, vga},
 };
 
 #[test]
@@ -67,5 +67,26 @@ fn a_slanted_surface_s_border_is_as_unsure_as_its_pixels_are_long() {
             let found = grasp.width_stddev_m;
             assert!((0.8 * expected..2.0 * expected).contains(&found), "{tilt}: {found} for {expected}");
         }
+    }
+}
+
+#[test]
+fn a_side_face_that_is_seen_widens_the_deviation_with_the_width() {
+    let camera = vga();
+    let half = [0.03, 0.1, 0.02];
+    for x in [0.0, 0.25] {
+        let centre = [x, 0.0, 0.6 + half[2]];
+        let front = sub(centre, [0.0, 0.0, half[2]]);
+        let shapes = [
+            Shape::Cuboid { centre, axes: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], half },
+            Shape::Plane { normal: [0.0, 0.0, 1.0], offset: 1.2 },
+        ];
+        let contour = outline(&camera, front, [half[0] + 0.02, 0.0, 0.0], [0.0, 0.05, 0.0]);
+        let depth = camera.render_around(&shapes, &contour);
+        let grasp = depth.measure(&camera.model(), &region(contour, camera.pixel(front), 0.0)).grasp.unwrap();
+        let excess = grasp.width_m - 2.0 * half[0];
+        assert_eq!(excess > 0.005, x > 0.0, "{x}: {grasp:?}");
+        assert_eq!(grasp.width_stddev_m > 0.005, x > 0.0, "{x}: {grasp:?}");
+        assert!(excess < 1.2 * grasp.width_stddev_m, "{x}: {grasp:?}");
     }
 }

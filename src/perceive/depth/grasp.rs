@@ -42,9 +42,11 @@ pub struct MetricGrasp {
     pub position_m: [f64; 3],
     /// Quaternion x, y, z, w: +x is the closing direction, +z the approach into the surface.
     pub orientation_xyzw: [f64; 4],
-    /// Extent along the closing direction at the contact point.
+    /// Distance between the visible ends of the surface on both sides of the contact point. At least the extent along the
+    /// closing direction; more where a side face is seen too.
     pub width_m: f64,
-    /// Standard deviation of the width: border pixels, depth noise, and how it differs within a finger's width.
+    /// Standard deviation of the width: border pixels, depth noise, how it differs within a finger's width, and by how
+    /// much it exceeds the extent along the closing direction.
     pub width_stddev_m: f64,
     /// Extent of the whole foreground across the closing direction.
     pub length_m: f64,

@@ -59,17 +59,18 @@ impl Ruler<'_> {
     /// of the contact point. A line's ends are where the fingers will touch; what the region does further away does not
     /// matter, and a rectangle around a whole oblong region would grow with each degree by which it is turned wrong.
     ///
-    /// Ends of a rounded thing lie deeper than its middle: the distance between them counts, along and into the picture,
-    /// but not along y. Length: of the whole surface along y.
+    /// Ends of a rounded thing lie deeper than its middle, and a thing is touched beside it: the distance between the ends
+    /// counts, along and into the picture, but not along y. Where a side face is seen too, that is more than what the jaws
+    /// must span: see [`Self::line`]. Length: of the whole surface along y.
     pub fn measure(&self, axes: &Axes) -> Option<Extent> {
         let mut widths = Vec::with_capacity(LINES_M.len());
         let mut variance: Option<f64> = None;
         for offset in LINES_M {
-            let Some((width, sigma)) = self.line(axes, axes.origin + axes.y * offset) else {
+            let Some((width, of_line)) = self.line(axes, axes.origin + axes.y * offset) else {
                 continue;
             };
             widths.push(width);
-            variance = variance.or(Some(sigma * sigma));
+            variance = variance.or(Some(of_line));
         }
         widths.sort_unstable_by(f64::total_cmp);
         let width = *widths.get(widths.len() / 2)?;
@@ -78,7 +79,9 @@ impl Ruler<'_> {
         Some(Extent { width, width_sigma, length: self.length(axes)? })
     }
 
-    /// Width along x through a point near the surface, and its standard deviation.
+    /// Width along x through a point near the surface, and its variance. What the ends are apart but not along x may be
+    /// the far side of a rounded thing, which counts, or a side face, which does not: depth of the visible ends alone
+    /// can't tell, so it is in the variance.
     fn line(&self, axes: &Axes, through: Vector3<f64>) -> Option<(f64, f64)> {
         let start = self.camera.project(through.into())?;
         // A millimetre gives the direction of the line in the picture.
@@ -95,7 +98,9 @@ impl Ruler<'_> {
         let b = self.end(start, along, axes)?;
         let chord = b.point - a.point;
         let chord = chord - axes.y * chord.dot(&axes.y);
-        Some((chord.norm(), a.sigma.hypot(b.sigma)))
+        let width = chord.norm();
+        let beyond_x = width - chord.dot(&axes.x).abs();
+        Some((width, a.sigma.powi(2) + b.sigma.powi(2) + beyond_x.powi(2)))
     }
 
     /// Follows the line to the last pixel of the surface.
