@@ -218,6 +218,18 @@ fn nodes_that_onnx_runtime_does_not_know_are_its_own_error_in_one_line() {
 }
 
 #[test]
+fn names_of_a_graph_reach_no_terminal_as_they_are() {
+    let mut bundle = colours();
+    let mut model = ModelProto::decode(bundle.onnx.as_slice()).unwrap();
+    let pool = model.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "AveragePool").unwrap();
+    pool.op_type = format!("\u{1b}[2J\u{202e}{}", "Pool".repeat(5000));
+    bundle.onnx = model.encode_to_vec();
+    let error = Model::load(&bundle, &on_cpu()).unwrap_err().to_string();
+    assert!(error.starts_with("ONNX Runtime: load: ") && error.contains(r"\u{1b}[2J\u{202e}Pool"), "{error}");
+    assert!(!error.contains(['\u{1b}', '\u{202e}']) && error.len() < 1000, "{error:?}");
+}
+
+#[test]
 fn a_provider_the_library_lacks_is_refused_or_replaced_as_allowed() {
     // The library of the Python wheel "onnxruntime" has no CUDA; with one that has, this machine has no GPU or the
     // model runs there: then there is nothing to refuse.
