@@ -11,7 +11,7 @@ use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor, zune_core::colorspa
 use super::{Limits, packed, rgb_bytes};
 use crate::contract::Size;
 use crate::error::one_line;
-use crate::perceive::frame::{Codec, FrameError, excerpt};
+use crate::perceive::frame::{Codec, Encoding, FrameError, excerpt};
 
 const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
@@ -25,8 +25,9 @@ const LONGEST_CAUSE: usize = 300;
 ///
 /// `format` is "ORIG_PIXFMT; CODEC compressed \[COMPRESSED_PIXFMT\]" (sensor_msgs/CompressedImage). Ordinary files hold
 /// true colours; these are marked bgr8, the order their writer handed to OpenCV. A pixel format of rgb marks files
-/// written with red and blue exchanged, which are exchanged back here. Any other string means an ordinary file.
+/// written with red and blue exchanged, which are exchanged back here. Depth is refused by its pixel format. Any other string means an ordinary file.
 pub(super) fn decode(data: &[u8], format: &str, limits: &Limits, rgb: &mut Vec<u8>) -> Result<Size, FrameError> {
+    Encoding::refuse_depth(format)?;
     let (size, _) = decode_file(data, format, limits, rgb)?;
     let written_as = format.split_once("compressed").map_or("", |(_, after)| after.trim_start());
     if format.contains(';') && written_as.starts_with("rgb") {

@@ -153,6 +153,20 @@ fn the_bytes_decide_what_a_file_is_not_the_format_string() {
     assert!(decode_as("rgb8; png compressed bgr8", &jpeg("444.jpg")).is_ok());
 }
 
+#[test]
+fn compressed_depth_is_refused_as_raw_depth_is() {
+    let file = png(&DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(4, 3, image::Luma([700]))));
+    assert!(decode_as("mono16; png compressed ", &file).is_ok());
+    for encoding in ["16UC1", "32FC1"] {
+        for format in ["; png compressed ", ";compressedDepth png", " ; png compressed mono16"] {
+            let pixels =
+                Pixels::Raw { width: 4, height: 3, encoding, is_bigendian: false, stride_bytes: 16, data: &[0; 48] };
+            let raw = decode(&pixels, &LIMITS, &mut Vec::new()).unwrap_err();
+            assert_eq!(decode_as(&format!("{encoding}{format}"), &file), Err(raw), "{format:?}");
+        }
+    }
+}
+
 /// compressed_image_transport hands OpenCV pixels of the order it names; OpenCV takes them for bgr8. So bgr8 gives a
 /// file of true colours, rgb8 one with red and blue exchanged.
 #[test]
