@@ -264,6 +264,15 @@ fn depth_that_says_nothing_gives_no_grasp() {
 }
 
 #[test]
+fn depth_is_not_called_sparse_where_something_else_prevents_a_grasp() {
+    let camera = vga();
+    let square = outline(&camera, [0.0, 0.0, 0.6], [0.03, 0.0, 0.0], [0.0, 0.03, 0.0]);
+    let depth = Depth { size: camera.size, metres: vec![0.6; 640 * 480] };
+    let measured = depth.measure(&camera.model(), &region(square, camera.centre, f64::NAN));
+    assert_eq!((measured.grasp, measured.valid_ratio, measured.flags), (None, 1.0, 0));
+}
+
+#[test]
 fn lenses_are_undone() {
     for (lens, focal) in [(RATIONAL, 600.0), (FISHEYE, 330.0)] {
         let camera = Camera { lens, focal: [focal, focal + 3.0], ..vga() };
