@@ -56,9 +56,22 @@ pub(crate) fn one_line(text: &str, most: usize) -> String {
     line
 }
 
+/// A text with each line break, and the indentation after it, made a space.
+pub(crate) fn joined(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A line of an error, in characters: more than any honest chain of causes has.
+const LONGEST_LINE: usize = 16_000;
+
+/// All that an error says, on one line that can do nothing to a terminal: for the end of a program and for logs.
+pub fn whole_line(text: &str) -> String {
+    one_line(&joined(text), LONGEST_LINE)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::one_line;
+    use super::{one_line, whole_line};
 
     #[test]
     fn text_from_outside_stays_on_one_line_and_short() {
@@ -66,5 +79,11 @@ mod tests {
         assert_eq!(one_line("a\nb\u{1b}[2J\u{202e}c\0", 80), r"a\nb\u{1b}[2J\u{202e}c\0");
         assert_eq!(one_line("abcd", 4), "abcd");
         assert_eq!(one_line("abcde", 4), "abcd...");
+    }
+    #[test]
+    fn a_whole_line_keeps_a_long_chain_of_causes_and_nothing_that_moves_a_cursor() {
+        let cause = "cannot read the file:\n    ".repeat(100);
+        assert_eq!(whole_line(&cause), "cannot read the file: ".repeat(100).trim_end());
+        assert_eq!(whole_line("a \u{1b}[2J\r\nb"), r"a \u{1b}[2J b");
     }
 }

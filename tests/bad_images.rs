@@ -134,7 +134,6 @@ fn bytes_behind_the_last_row_are_not_read_and_noted() {
 
 #[test]
 fn unknown_and_empty_encodings_are_rejected_by_name() {
-    // r2r reads a string that is not UTF-8 as "".
     for encoding in ["", "yuv420", "32FC1", "16UC1", "RGB8"] {
         let message = Message { encoding: encoding.into(), ..Message::sound() };
         message.assert_rejected(RejectReason::Encoding, &format!("{encoding:?}; taken are: rgb8 bgr8"));

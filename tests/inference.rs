@@ -181,7 +181,8 @@ fn several_pictures_at_once_are_answered_as_one_by_one() {
         expected.0.extend_from_slice(answer.maps);
         expected.1.extend_from_slice(answer.presence);
     }
-    let mut both = BatchModel::load(&colours(), &on_cpu(), 2).unwrap();
+    // Its own number of pictures and the most that a model takes have nothing to do with each other.
+    let mut both = BatchModel::load(&colours(), &InferSettings { max_batch: 3, ..on_cpu() }, 2).unwrap();
     // The colours are divided by the brightest of its own picture, so neither depends on the other.
     let answer = both.run(&[red.as_slice(), &green].concat()).unwrap();
     assert_eq!((answer.0, answer.1), (expected.0.as_slice(), expected.1.as_slice()));
@@ -215,6 +216,18 @@ fn nodes_that_onnx_runtime_does_not_know_are_its_own_error_in_one_line() {
     bundle.onnx[at..at + 11].copy_from_slice(b"UnheardPool");
     let error = Model::load(&bundle, &on_cpu()).unwrap_err().to_string();
     assert!(error.starts_with("ONNX Runtime: load: ") && error.contains("UnheardPool"), "{error}");
+}
+
+#[test]
+fn names_of_a_graph_reach_no_terminal_as_they_are() {
+    let mut bundle = colours();
+    let mut model = ModelProto::decode(bundle.onnx.as_slice()).unwrap();
+    let pool = model.graph.as_mut().unwrap().node.iter_mut().find(|node| node.op_type == "AveragePool").unwrap();
+    pool.op_type = format!("\u{1b}[2J\u{202e}{}", "Pool".repeat(5000));
+    bundle.onnx = model.encode_to_vec();
+    let error = Model::load(&bundle, &on_cpu()).unwrap_err().to_string();
+    assert!(error.starts_with("ONNX Runtime: load: ") && error.contains(r"\u{1b}[2J\u{202e}Pool"), "{error}");
+    assert!(!error.contains(['\u{1b}', '\u{202e}']) && error.len() < 1000, "{error:?}");
 }
 
 #[test]

@@ -34,14 +34,20 @@ pub fn bundle_load(bytes: &[u8]) {
         return;
     }
     let bundle = Bundle { folder: sound.folder.clone(), contract: sound.contract.clone(), onnx };
-    let Ok(mut model) = Model::load(&bundle, &models::on_cpu()) else { return };
+    let mut model = match Model::load(&bundle, &models::on_cpu()) {
+        Ok(model) => model,
+        Err(error) => return super::assert_readable(&error),
+    };
     let input = sound.contract.input;
     let picture: Vec<u8> = (0..input.height * input.width * 3).map(|k| (k * 7 % 251) as u8).collect();
-    if let Ok(answer) = model.run(&picture) {
-        let (actions, size) = (sound.contract.actions.len(), sound.contract.heatmap);
-        assert_eq!(answer.presence.len(), actions);
-        assert_eq!(answer.maps.len(), actions * size.height as usize * size.width as usize);
-        assert!(answer.presence.iter().all(|presence| (0.0..=1.0).contains(presence)));
-        assert!(answer.maps.iter().all(|value| value.is_finite()));
+    match model.run(&picture) {
+        Ok(answer) => {
+            let (actions, size) = (sound.contract.actions.len(), sound.contract.heatmap);
+            assert_eq!(answer.presence.len(), actions);
+            assert_eq!(answer.maps.len(), actions * size.height as usize * size.width as usize);
+            assert!(answer.presence.iter().all(|presence| (0.0..=1.0).contains(presence)));
+            assert!(answer.maps.iter().all(|value| value.is_finite()));
+        }
+        Err(error) => super::assert_readable(&error),
     }
 }

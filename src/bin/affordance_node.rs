@@ -11,6 +11,7 @@ use anyhow::anyhow;
 use clap::Parser;
 use looptrans_ros::{
     config::{ParameterSet, RosArgs, config_text},
+    error::whole_line,
     memory,
     ros::{self, NODE_NAME, NodeError, log_file},
     telemetry,
@@ -36,9 +37,8 @@ fn main() {
     let code = match start() {
         Ok(()) => 0,
         Err(error) => {
-            let line = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
             // A closed stderr must not turn into a panic.
-            let _ = writeln!(stderr(), "{NODE_NAME}: {line}");
+            let _ = writeln!(stderr(), "{NODE_NAME}: {}", whole_line(&error.to_string()));
             if let Some(NodeError::Hung(_)) = error.downcast_ref() { HUNG } else { 1 }
         }
     };

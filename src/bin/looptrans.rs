@@ -5,6 +5,7 @@ use std::{io, process::ExitCode};
 use clap::Parser;
 use looptrans_ros::{
     cli::{self, Cli},
+    error::whole_line,
     telemetry,
 };
 use tracing_subscriber::EnvFilter;
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The chain of causes without line breaks; a cause that a message above it already quotes is not said twice.
+/// The chain of causes; a cause that a message above it already quotes is not said twice.
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -31,5 +32,5 @@ fn one_line(error: &anyhow::Error) -> String {
             line = format!("{line}: {cause}");
         }
     }
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
+    whole_line(&line)
 }

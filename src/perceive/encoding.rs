@@ -52,7 +52,7 @@ pub enum BayerPattern {
 
 /// Every name the node takes. `yuv422` and `yuv422_yuy2` are the older names of `uyvy` and `yuyv`. OpenCV's `8UC1`,
 /// `8UC3` and `8UC4` say nothing of colour; they are read as OpenCV orders channels, which is also how rviz2 shows
-/// them. `16UC1` is not here: it is the encoding of depth images (REP-118), which hold no colours.
+/// them. Those of [`DEPTH`] are not here.
 const ENCODINGS: &[(&str, Encoding)] = &[
     ("rgb8", Encoding::Rgb8),
     ("bgr8", Encoding::Bgr8),
@@ -76,7 +76,20 @@ const ENCODINGS: &[(&str, Encoding)] = &[
     ("8UC4", Encoding::Bgra8),
 ];
 
+/// The encodings of depth images (REP-118), which hold no colours.
+const DEPTH: [&str; 2] = ["16UC1", "32FC1"];
+
 impl Encoding {
+    /// Refuses a compressed picture whose `format` says that depth was compressed ("16UC1; png compressed "): its file may
+    /// decode as grey all the same.
+    ///
+    /// # Errors
+    /// [`FrameError::UnknownEncoding`], as [`Self::parse`] has it of the encoding.
+    pub(super) fn refuse_depth(format: &str) -> Result<(), FrameError> {
+        let before = format.split_once(';').map_or("", |(before, _)| before.trim());
+        if DEPTH.contains(&before) { Err(FrameError::UnknownEncoding { found: before.to_owned() }) } else { Ok(()) }
+    }
+
     /// Reads a message's encoding string. `is_bigendian` matters to 16-bit samples only.
     ///
     /// # Errors

@@ -50,7 +50,8 @@ pub enum Pixels<'a> {
     },
     /// sensor_msgs/CompressedImage holding a JPEG or PNG file.
     Compressed {
-        /// The message's format string, e.g. "jpeg" or "rgb8; jpeg compressed bgr8". Never trusted over the bytes.
+        /// The message's format string, e.g. "jpeg" or "rgb8; jpeg compressed bgr8". What the file is follows from its
+        /// bytes; that it holds depth is said here alone.
         format: &'a str,
         /// The whole file.
         data: &'a [u8],

@@ -38,6 +38,7 @@ use super::{
 };
 use crate::{
     config::{NodeSettings, ParameterSet, RosArgs},
+    error::whole_line,
     robot::{
         Summary,
         lifecycle::{Outcome, State},
@@ -265,7 +266,7 @@ impl Running {
         let (outcome, trouble) = match result {
             Ok(()) => (Outcome::Success, busy.trouble),
             Err(failed) => {
-                let line = one_line(&format!("{} failed: {}", busy.state, failed.error));
+                let line = whole_line(&format!("{} failed: {}", busy.state, failed.error));
                 tracing::error!("{line}");
                 (failed.outcome, Some(line))
             }
@@ -317,11 +318,6 @@ impl Work {
 
 fn answer(request: ChangeRequest, success: bool) {
     respond_to(request, "~/change_state", ChangeState::Response { success });
-}
-
-/// A log line is one line, whatever libraries write.
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn create_node(args: &RosArgs, settings: &NodeSettings) -> Result<r2r::Node, NodeError> {

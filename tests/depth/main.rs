@@ -13,6 +13,7 @@ mod image;
 mod scene;
 mod stage;
 mod sync;
+mod width;
 
 use looptrans_ros::perceive::depth::DepthSettings;
 

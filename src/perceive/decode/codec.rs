@@ -11,7 +11,7 @@ use zune_jpeg::{JpegDecoder, zune_core::bytestream::ZCursor, zune_core::colorspa
 use super::{Limits, packed, rgb_bytes};
 use crate::contract::Size;
 use crate::error::one_line;
-use crate::perceive::frame::{Codec, FrameError, excerpt};
+use crate::perceive::frame::{Codec, Encoding, FrameError, excerpt};
 
 const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
@@ -25,8 +25,9 @@ const LONGEST_CAUSE: usize = 300;
 ///
 /// `format` is "ORIG_PIXFMT; CODEC compressed \[COMPRESSED_PIXFMT\]" (sensor_msgs/CompressedImage). Ordinary files hold
 /// true colours; these are marked bgr8, the order their writer handed to OpenCV. A pixel format of rgb marks files
-/// written with red and blue exchanged, which are exchanged back here. Any other string means an ordinary file.
+/// written with red and blue exchanged, which are exchanged back here. Depth is refused by its pixel format. Any other string means an ordinary file.
 pub(super) fn decode(data: &[u8], format: &str, limits: &Limits, rgb: &mut Vec<u8>) -> Result<Size, FrameError> {
+    Encoding::refuse_depth(format)?;
     let (size, _) = decode_file(data, format, limits, rgb)?;
     let written_as = format.split_once("compressed").map_or("", |(_, after)| after.trim_start());
     if format.contains(';') && written_as.starts_with("rgb") {
@@ -77,32 +78,40 @@ fn decode_jpeg(data: &[u8], limits: &Limits, rgb: &mut Vec<u8>) -> Result<(Size,
         }
     }
     let bytes = rgb_bytes(size, limits)?;
-    if !jpeg_is_complete(data) {
-        return Err(damaged(format!("cut off: no end-of-image marker in {} bytes", data.len())));
-    }
+    let end =
+        jpeg_end(data).ok_or_else(|| damaged(format!("cut off: no end-of-image marker in {} bytes", data.len())))?;
     rgb.resize(bytes, 0);
-    decoder.decode_into(rgb).map_err(|cause| damaged(format!("{cause:?}")))?;
+    let decoded = if info.sof.is_progressive() {
+        decoder.decode_into(rgb)
+    } else {
+        // What a scan lacks before an end-of-image marker zune-jpeg takes for zeros, in strict mode too: grey rows.
+        // Without the marker it says that the data are exhausted. The zeros here are what it reads ahead.
+        let unmarked = [&data[..end], &[0; 16]].concat();
+        JpegDecoder::new_with_options(ZCursor::new(&unmarked), options).decode_into(rgb)
+    };
+    decoded.map_err(|cause| damaged(format!("{cause:?}")))?;
     Ok((size, orientation(decoder.exif().map(Vec::as_slice))))
 }
 
-/// Whether an end-of-image marker follows the first start-of-scan marker. (Within coded data 0xff is always followed by
-/// 0 or a restart marker; the headers before may hold a thumbnail with markers of its own.)
-fn jpeg_is_complete(data: &[u8]) -> bool {
+/// Where the end-of-image marker is that ends the scans. (Within coded data 0xff is always followed by 0 or a restart
+/// marker; all other segments say their length, and may hold a thumbnail with markers of its own.)
+fn jpeg_end(data: &[u8]) -> Option<usize> {
     let mut at = 2;
+    let mut in_scan = false;
     loop {
-        match data.get(at..at + 2) {
-            Some([0xff, 0xda]) => break,
-            Some([0xff, 0xff]) => at += 1, // a fill byte
-            Some([0xff, _]) => match data.get(at + 2..at + 4) {
-                Some(&[high, low]) => at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2),
-                _ => return false,
-            },
-            // Stray bytes between segments.
-            Some(_) => at += 1,
-            None => return false,
-        }
+        at += match *data.get(at..at + 2)? {
+            [0xff, 0xd9] if in_scan => return Some(at),
+            [0xff, 0x00 | 0xd0..=0xd7] if in_scan => 2,
+            [0xff, 0xff] => 1, // a fill byte
+            [0xff, marker] => {
+                in_scan |= marker == 0xda;
+                let length = data.get(at + 2..at + 4)?;
+                2 + usize::from(u16::from_be_bytes([length[0], length[1]])).max(2)
+            }
+            // Coded data, or stray bytes between segments.
+            _ => 1,
+        };
     }
-    data[at..].windows(2).rev().any(|pair| pair == [0xff, 0xd9])
 }
 
 fn decode_png(data: &[u8], limits: &Limits, rgb: &mut Vec<u8>) -> Result<(Size, Orientation), FrameError> {

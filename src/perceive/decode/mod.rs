@@ -61,7 +61,7 @@ pub struct Decoded<'a> {
 /// any size from 2x2 is interpolated bilinearly ([`bayer`]).
 ///
 /// # Errors
-/// Every [`FrameError`] but `BadMessage`. The buffer's contents are then unspecified.
+/// A [`FrameError`] of the picture itself: of its encoding, size, data or file. The buffer's contents are then unspecified.
 pub fn decode<'a>(pixels: &Pixels<'a>, limits: &Limits, buffer: &'a mut Vec<u8>) -> Result<Decoded<'a>, FrameError> {
     let (width, height, stride_bytes, encoding, data) = match *pixels {
         Pixels::Compressed { format, data } => {

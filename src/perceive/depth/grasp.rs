@@ -42,9 +42,11 @@ pub struct MetricGrasp {
     pub position_m: [f64; 3],
     /// Quaternion x, y, z, w: +x is the closing direction, +z the approach into the surface.
     pub orientation_xyzw: [f64; 4],
-    /// Extent along the closing direction at the contact point.
+    /// Distance between the visible ends of the surface on both sides of the contact point. At least the extent along the
+    /// closing direction; more where a side face is seen too.
     pub width_m: f64,
-    /// Standard deviation of the width: border pixels, depth noise, and how it differs within a finger's width.
+    /// Standard deviation of the width: border pixels, depth noise, how it differs within a finger's width, and by how
+    /// much it exceeds the extent along the closing direction.
     pub width_stddev_m: f64,
     /// Extent of the whole foreground across the closing direction.
     pub length_m: f64,
@@ -55,7 +57,8 @@ pub struct MetricGrasp {
 /// What depth says of one region.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct RegionDepth {
-    /// None: not enough depth for one.
+    /// None: not enough depth for one ([`DEPTH_SPARSE`]), or the surface can't be measured: no ray of the lens leads to it,
+    /// or the region has no direction.
     pub grasp: Option<MetricGrasp>,
     /// Share of the region's pixels with depth within the range, in [0, 1].
     pub valid_ratio: f32,
@@ -86,9 +89,9 @@ impl GraspMeasurer {
         let coverage = self.patch.fill(&region.contour, &scene.depth, range_m);
         let ratio = coverage.valid as f64 / coverage.cells.max(1) as f64;
         let sparse = if ratio < SPARSE_SHARE { DEPTH_SPARSE } else { 0 };
-        let nothing = RegionDepth { grasp: None, valid_ratio: ratio as f32, flags: sparse | DEPTH_SPARSE };
+        let nothing = RegionDepth { grasp: None, valid_ratio: ratio as f32, flags: sparse };
         let Some(foreground) = self.patch.choose_foreground(&coverage) else {
-            return nothing;
+            return RegionDepth { flags: DEPTH_SPARSE, ..nothing };
         };
         let edge = if foreground.has_edge { DEPTH_EDGE } else { 0 };
         let measured = self.contact(region, scene).and_then(|contact| {
@@ -96,7 +99,7 @@ impl GraspMeasurer {
             Some((grasp, contact.is_stable))
         });
         let Some((grasp, is_stable)) = measured else {
-            return RegionDepth { flags: nothing.flags | edge, ..nothing };
+            return RegionDepth { flags: sparse | edge, ..nothing };
         };
         let unstable = if is_stable { 0 } else { NORMAL_UNSTABLE };
         let flags = sparse | edge | unstable | gripper_flags(grasp.width_m, settings);

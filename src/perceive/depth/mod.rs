@@ -48,7 +48,7 @@ pub enum DepthState {
     Ok,
     /// The depth image did not arrive in time.
     Late,
-    /// Depth images arrive, but none close enough in time.
+    /// Depth images arrive, but none close enough in time; or the picture's own stamp is wrong.
     Unsynced,
     /// The depth image was malformed, not of this camera, or held no valid pixel.
     Invalid,

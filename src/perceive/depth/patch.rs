@@ -137,6 +137,15 @@ impl RegionPatch {
         }
     }
 
+    /// The centre of the cell in which a picture position lies: its depth is that of this place.
+    pub fn centre(&self, position: [f64; 2]) -> [f64; 2] {
+        let along = |axis: usize| {
+            let origin = f64::from(self.origin[axis]);
+            origin + ((position[axis] - origin) / self.stride()).round() * self.stride()
+        };
+        [along(0), along(1)]
+    }
+
     /// Position [px] and depth [m] of the measured part's pixels, of those within `radius` pixels (along x and y) around
     /// `centre`, thinned to roughly `limit`.
     pub fn surface(

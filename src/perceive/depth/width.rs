@@ -59,17 +59,18 @@ impl Ruler<'_> {
     /// of the contact point. A line's ends are where the fingers will touch; what the region does further away does not
     /// matter, and a rectangle around a whole oblong region would grow with each degree by which it is turned wrong.
     ///
-    /// Ends of a rounded thing lie deeper than its middle: the distance between them counts, along and into the picture,
-    /// but not along y. Length: of the whole surface along y.
+    /// Ends of a rounded thing lie deeper than its middle, and a thing is touched beside it: the distance between the ends
+    /// counts, along and into the picture, but not along y. Where a side face is seen too, that is more than what the jaws
+    /// must span: see [`Self::line`]. Length: of the whole surface along y.
     pub fn measure(&self, axes: &Axes) -> Option<Extent> {
         let mut widths = Vec::with_capacity(LINES_M.len());
         let mut variance: Option<f64> = None;
         for offset in LINES_M {
-            let Some((width, sigma)) = self.line(axes, axes.origin + axes.y * offset) else {
+            let Some((width, of_line)) = self.line(axes, axes.origin + axes.y * offset) else {
                 continue;
             };
             widths.push(width);
-            variance = variance.or(Some(sigma * sigma));
+            variance = variance.or(Some(of_line));
         }
         widths.sort_unstable_by(f64::total_cmp);
         let width = *widths.get(widths.len() / 2)?;
@@ -78,7 +79,9 @@ impl Ruler<'_> {
         Some(Extent { width, width_sigma, length: self.length(axes)? })
     }
 
-    /// Width along x through a point near the surface, and its standard deviation.
+    /// Width along x through a point near the surface, and its variance. What the ends are apart but not along x may be
+    /// the far side of a rounded thing, which counts, or a side face, which does not: depth of the visible ends alone
+    /// can't tell, so it is in the variance.
     fn line(&self, axes: &Axes, through: Vector3<f64>) -> Option<(f64, f64)> {
         let start = self.camera.project(through.into())?;
         // A millimetre gives the direction of the line in the picture.
@@ -95,7 +98,9 @@ impl Ruler<'_> {
         let b = self.end(start, along, axes)?;
         let chord = b.point - a.point;
         let chord = chord - axes.y * chord.dot(&axes.y);
-        Some((chord.norm(), a.sigma.hypot(b.sigma)))
+        let width = chord.norm();
+        let beyond_x = width - chord.dot(&axes.x).abs();
+        Some((width, a.sigma.powi(2) + b.sigma.powi(2) + beyond_x.powi(2)))
     }
 
     /// Follows the line to the last pixel of the surface.
@@ -103,13 +108,15 @@ impl Ruler<'_> {
         let cell = self.patch.stride();
         let place = |way: f64| [start[0] + along[0] * way * cell, start[1] + along[1] * way * cell];
         let (mut last, mut way) = (0.0, 0.0);
-        let mut depths = [None; 3];
+        // The last cells, the nearest to the border first.
+        let mut cells: [Option<([f64; 2], f64)>; 3] = [None; 3];
         let mut gap_is_open = false;
         while way < LONGEST && way - last <= LONGEST_GAP {
             match self.patch.at(place(way)) {
                 Place::Surface(depth) => {
-                    if depths[0] != Some(depth) {
-                        depths = [Some(depth), depths[0], depths[1]];
+                    let centre = self.patch.centre(place(way));
+                    if cells[0].is_none_or(|(before, _)| before != centre) {
+                        cells = [Some((centre, f64::from(depth))), cells[0], cells[1]];
                     }
                     (last, gap_is_open) = (way, false);
                 }
@@ -118,17 +125,28 @@ impl Ruler<'_> {
             }
             way += STEP;
         }
-        // Sorted, the middle one of up to three: one mixed pixel at the border does not matter.
-        let mut known: Vec<f32> = depths.iter().flatten().copied().collect();
-        known.sort_unstable_by(f32::total_cmp);
-        let depth = f64::from(*known.get((known.len().max(1) - 1) / 2)?);
+        // Up to the border the surface goes on as the grasp's plane does, at the median distance of the last cells from
+        // it (in inverse depth): one mixed pixel at the border does not matter. Their mere depth would be that of a place
+        // further inside, and the border of a slanted surface would be drawn in.
+        let normal = axes.x.cross(&axes.y);
+        let inverse = |ray: &Vector3<f64>| normal.dot(ray) / normal.dot(&axes.origin);
+        let ray = |pixel: [f64; 2]| self.camera.ray(pixel).map(Vector3::from);
+        let shifts = cells.iter().flatten().filter_map(|(pixel, depth)| Some(1.0 / depth - inverse(&ray(*pixel)?)));
+        let mut shifts: Vec<f64> = shifts.collect();
+        shifts.sort_unstable_by(f64::total_cmp);
+        let shift = *shifts.get(shifts.len() / 2)?;
+        let point = |way: f64| {
+            let ray = ray(place(way))?;
+            let depth = 1.0 / (inverse(&ray) + shift);
+            (depth.is_finite() && depth > 0.0).then_some(ray * depth)
+        };
         // The border lies within a step after the last place inside.
-        let ray = Vector3::from(self.camera.ray(place(last + STEP / 2.0))?);
-        let pixel_m = cell * depth / self.camera.focal_px();
+        let border = point(last + STEP / 2.0)?;
+        let cell_m = (point(last + 1.0)? - point(last)?).norm();
         // Where depth is missing up to the region's border, the surface may end anywhere in it.
         let gap = if gap_is_open { CELL_SIGMA * (way - last) } else { 0.0 };
-        let from_depth = self.depth_sigma_m * ray.dot(&axes.x).abs();
-        Some(End { point: ray * depth, sigma: from_depth.hypot((CELL_SIGMA + gap) * pixel_m) })
+        let from_depth = self.depth_sigma_m * border.dot(&axes.x).abs() / border.z;
+        Some(End { point: border, sigma: from_depth.hypot((CELL_SIGMA + gap) * cell_m) })
     }
 
     fn length(&self, axes: &Axes) -> Option<f64> {

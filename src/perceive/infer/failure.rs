@@ -6,7 +6,10 @@
 use std::fmt;
 
 #[cfg(feature = "onnx")]
-use crate::perceive::FrameError;
+use crate::{
+    error::{joined, one_line},
+    perceive::FrameError,
+};
 
 /// What a failure of loading or running is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,10 @@ const MEMORY_WORDS: [&str; 8] = [
     "bad_alloc",
     "bad allocation",
 ];
+
+/// The library's words, in characters.
+#[cfg(feature = "onnx")]
+const LONGEST_CAUSE: usize = 600;
 
 impl FailureKind {
     /// Reads a message of ONNX Runtime or one of its providers.
@@ -135,10 +142,10 @@ pub(super) fn of_run(error: &ort::Error) -> FrameError {
     }
 }
 
-/// The library's words, in one line.
+/// The library's words, in one line. They quote names of the model's graph.
 #[cfg(feature = "onnx")]
 pub(super) fn words(error: &ort::Error) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    one_line(&joined(&error.to_string()), LONGEST_CAUSE)
 }
 
 #[cfg(test)]

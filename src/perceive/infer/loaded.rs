@@ -30,8 +30,10 @@ pub(super) struct Loaded {
     session: Session,
     buffers: Buffers,
     pub provider: ProviderInUse,
-    /// Bytes of a run's pictures.
-    input_bytes: usize,
+    /// Bytes of one picture.
+    picture_bytes: usize,
+    /// Of a run in the buffers; [`Self::run_batch`] takes as many as it is given.
+    pictures: usize,
     input: Size,
     max_batch: usize,
     /// Last, for fields are freed in their order.
@@ -110,9 +112,10 @@ impl Loaded {
         session::check_batch(&session, (choice, settings))?;
         let buffers = Buffers::new(&session, &bundle.contract, pictures, (choice, settings)).map_err(failed)?;
         let provider = ProviderInUse { requested: settings.provider, used: choice, failed: Vec::new(), graph };
-        let input_bytes = pictures * bundle.contract.input_bytes();
+        let picture_bytes = bundle.contract.input_bytes();
         let (input, max_batch) = (bundle.contract.input, settings.max_batch);
-        let mut loaded = Self { session, buffers, provider, input_bytes, input, max_batch, _freed: GiveBack };
+        let mut loaded =
+            Self { session, buffers, provider, picture_bytes, pictures, input, max_batch, _freed: GiveBack };
         loaded.warm_up()?;
         // Loading frees more than the model keeps.
         memory::give_back();
@@ -121,7 +124,7 @@ impl Loaded {
 
     /// Before the first frame, and while another provider can still be tried.
     fn warm_up(&mut self) -> Result<(), InferError> {
-        let plain = vec![WARM_UP_GREY; self.input_bytes];
+        let plain = vec![WARM_UP_GREY; self.pictures * self.picture_bytes];
         for _ in 0..WARM_UP_RUNS {
             let answer = self.run(&plain);
             answer.map_err(|error| InferError::Runtime {
@@ -131,7 +134,7 @@ impl Loaded {
             })?;
         }
         if self.max_batch > 1 {
-            let plain = vec![WARM_UP_GREY; self.max_batch * self.input_bytes];
+            let plain = vec![WARM_UP_GREY; self.max_batch * self.picture_bytes];
             self.run_batch(&plain, self.max_batch, &mut Vec::new(), &mut Vec::new()).map_err(|error| {
                 InferError::Runtime {
                     step: "first run of max_batch pictures",
@@ -160,7 +163,7 @@ impl Loaded {
         maps: &mut Vec<f32>,
         presence: &mut Vec<f32>,
     ) -> Result<(), FrameError> {
-        let (expected, found) = (pictures * self.input_bytes, pixels.len());
+        let (expected, found) = (pictures * self.picture_bytes, pixels.len());
         if found != expected {
             return Err(FrameError::Inference(format!("input: expected {expected} bytes, found {found}")));
         }
@@ -182,7 +185,7 @@ impl Loaded {
     /// # Errors
     /// The pictures have another size; ONNX Runtime fails; or its answer is not finite.
     pub fn run(&mut self, pixels: &[u8]) -> Result<(&[f32], &[f32]), FrameError> {
-        let (expected, found) = (self.input_bytes, pixels.len());
+        let (expected, found) = (self.pictures * self.picture_bytes, pixels.len());
         if found != expected {
             return Err(FrameError::Inference(format!("input: expected {expected} bytes, found {found}")));
         }

@@ -13,7 +13,7 @@ def save(name, picture, **options):
     picture.save(HERE / f"{name}.jpg", quality=95, **options)
 
 
-# The same rule is in src/perceive/decode/codec_tests.rs.
+# The same rule is in src/perceive/decode/tests/codec.rs.
 y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
 rgb = Image.fromarray(np.stack([x * 7, y * 11, (x + y) * 4], -1).astype(np.uint8))
 turned = Image.Exif()

@@ -153,6 +153,20 @@ fn the_bytes_decide_what_a_file_is_not_the_format_string() {
     assert!(decode_as("rgb8; png compressed bgr8", &jpeg("444.jpg")).is_ok());
 }
 
+#[test]
+fn compressed_depth_is_refused_as_raw_depth_is() {
+    let file = png(&DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(4, 3, image::Luma([700]))));
+    assert!(decode_as("mono16; png compressed ", &file).is_ok());
+    for encoding in ["16UC1", "32FC1"] {
+        for format in ["; png compressed ", ";compressedDepth png", " ; png compressed mono16"] {
+            let pixels =
+                Pixels::Raw { width: 4, height: 3, encoding, is_bigendian: false, stride_bytes: 16, data: &[0; 48] };
+            let raw = decode(&pixels, &LIMITS, &mut Vec::new()).unwrap_err();
+            assert_eq!(decode_as(&format!("{encoding}{format}"), &file), Err(raw), "{format:?}");
+        }
+    }
+}
+
 /// compressed_image_transport hands OpenCV pixels of the order it names; OpenCV takes them for bgr8. So bgr8 gives a
 /// file of true colours, rgb8 one with red and blue exchanged.
 #[test]
@@ -190,6 +204,59 @@ fn every_cut_of_a_file_is_rejected_as_damaged() {
             assert!(!error.to_string().contains(char::is_control), "{len}: {error:?}");
         }
     }
+}
+
+/// Where the coded data of a baseline file with one scan begin.
+fn scan_of(file: &[u8]) -> usize {
+    let marker = file.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+    marker + 2 + usize::from(file[marker + 3])
+}
+
+#[test]
+fn a_baseline_jpeg_that_lacks_some_of_its_scan_is_rejected_though_it_ends_as_it_should() {
+    for name in ["420.jpg", "444.jpg", "grey.jpg"] {
+        let file = jpeg(name);
+        let (scan, end) = (scan_of(&file), file.len() - 2);
+        let third = (end - scan) / 3;
+        for (what, kept) in [("all", 0), ("two thirds", third), ("a third", 2 * third)] {
+            let cut = [&file[..scan + kept], &[0xff, 0xd9]].concat();
+            let error = decode_as("", &cut).expect_err(what);
+            assert_eq!(error.reason(), RejectReason::Codec, "{name} without {what}: {error}");
+        }
+        let hole = [&file[..scan + third], &file[scan + 2 * third..]].concat();
+        assert!(decode_as("", &hole).is_err(), "{name} with a hole");
+        let ended_early = [&file[..scan + third], &[0xff, 0xd9], &file[scan + third..]].concat();
+        assert!(decode_as("", &ended_early).is_err(), "{name} with an end in its midst");
+    }
+}
+
+#[test]
+fn a_baseline_jpeg_with_a_scan_for_each_component_is_taken() {
+    // Three times the scan of a grey file, as Y, Cb and Cr.
+    let grey = jpeg("grey.jpg");
+    let frame = grey.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    let (scan, end) = (scan_of(&grey), grey.len() - 2);
+    let header = scan - 10;
+    // Of a frame of one component: length 11, its component in the last three bytes.
+    let mut file = grey[..frame].to_vec();
+    file.extend([0xff, 0xc0, 0, 17]);
+    file.extend(&grey[frame + 4..frame + 9]);
+    file.push(3);
+    (1..=3).for_each(|component| file.extend([component, 0x11, 0]));
+    file.extend(&grey[frame + 13..header]);
+    for component in 1..=3 {
+        file.extend([0xff, 0xda, 0, 8, 1, component, 0, 0, 63, 0]);
+        file.extend(&grey[scan..end]);
+    }
+    let luma = decode_as("", &grey).unwrap().1;
+    let levels = |file: &[u8]| decode_as("", &[file, &[0xff, 0xd9]].concat());
+    // Green falls where both colour differences rise: Y - 0.344 (Cb - 128) - 0.714 (Cr - 128).
+    for (found, grey) in levels(&file).unwrap().1.chunks(3).zip(luma.chunks(3)) {
+        let level = f64::from(grey[0]);
+        let green = (level - 1.058 * (level - 128.0)).clamp(0.0, 255.0);
+        assert!((f64::from(found[1]) - green).abs() < 3.0, "{found:?} of {grey:?}");
+    }
+    assert!(levels(&file[..file.len() - 40]).is_err());
 }
 
 #[test]

@@ -27,7 +27,7 @@ use lock::Lock;
 use tempfile::TempDir;
 
 use super::{
-    InferError, InferSettings,
+    FailureKind, InferError, InferSettings,
     options::{self, Options},
     runtime,
 };
@@ -158,8 +158,8 @@ impl Place {
     /// the second waits and takes the first one's. Kept engines that are damaged or do not work are built anew.
     ///
     /// # Errors
-    /// The folder is open to others or would lie in the bundle; there is nothing to use with [`Engines::Kept`]; or the
-    /// load's own error with fresh engines.
+    /// The folder is open to others or would lie in the bundle; there is nothing to use with [`Engines::Kept`]; the load's
+    /// own error with fresh engines; or with kept ones, which stay, where memory or the device failed.
     pub fn with_engines<T>(
         &self,
         engines: Engines,
@@ -176,6 +176,8 @@ impl Place {
             check_private(&kept)?;
             match seal::verify(&kept).map_err(|why| refuse("whole engines", why)).and_then(|()| load(Some(&kept))) {
                 Ok(loaded) => return Ok(loaded),
+                // Nothing is wrong with the engines: building anew would need more memory, and a device that is there.
+                Err(error) if error.kind() != FailureKind::Other => return Err(error),
                 Err(error) => trouble = format!("engines in {} are of no use: {error}", kept.display()),
             }
         }

@@ -10,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-use super::{super::FailureKind, *};
+use super::*;
 
 fn failed() -> InferError {
     InferError::Runtime { step: "load", kind: FailureKind::Other, cause: "test".to_owned() }
@@ -69,6 +69,26 @@ fn a_failed_load_leaves_nothing_behind() {
     };
     assert!(place(root.path()).with_engines(Engines::Build, load).is_err());
     assert!(names(&place(root.path()).root).is_empty());
+}
+
+#[test]
+fn kept_engines_stay_where_the_hardware_failed_and_its_error_is_told() {
+    let (root, built) = (tempfile::tempdir().unwrap(), AtomicUsize::new(0));
+    let place = place(root.path());
+    place.with_engines(Engines::Build, load(&built)).unwrap();
+    let memory = FailureKind::OutOfMemory { asked_bytes: Some(7), available_bytes: None };
+    for (engines, kind) in
+        [(Engines::Kept, memory), (Engines::Build, memory), (Engines::Build, FailureKind::DeviceLost)]
+    {
+        let mut loads = 0;
+        let failing = |_: Option<&Path>| -> Result<(), InferError> {
+            loads += 1;
+            Err(InferError::Runtime { step: "load", kind, cause: "test".to_owned() })
+        };
+        let error = place.with_engines(engines, failing).unwrap_err();
+        assert_eq!((error.kind(), loads), (kind, 1), "{engines:?}: {error}");
+        assert!(place.has_engines() && names(&place.root) == ["k"], "{engines:?}");
+    }
 }
 
 #[test]
