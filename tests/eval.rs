@@ -40,8 +40,9 @@ impl Folder {
         let at = |part: &str| self.0.path().join(format!("set/testset/{part}/{affordance}/{object}"));
         [at("egocentric"), at("GT")].iter().for_each(|folder| fs::create_dir_all(folder).unwrap());
         let half = |x| Rgb(if x < red { [200, 0, 0] } else { [0, 0, 200] });
-        RgbImage::from_fn(48, 32, |x, _| half(x)).save(at("egocentric").join(name).with_extension("png")).unwrap();
-        GrayImage::from_fn(48, 32, |x, _| Luma([truth(x)])).save(at("GT").join(name).with_extension("png")).unwrap();
+        let file = format!("{name}.png");
+        RgbImage::from_fn(48, 32, |x, _| half(x)).save(at("egocentric").join(&file)).unwrap();
+        GrayImage::from_fn(48, 32, |x, _| Luma([truth(x)])).save(at("GT").join(file)).unwrap();
     }
 
     fn eval(&self, arguments: &[&str]) -> Output {
@@ -158,7 +159,9 @@ fn what_can_t_be_scored_is_named_with_its_reason_and_the_rest_is_scored() {
 fn saved_heatmaps_show_where_the_heat_is_and_are_not_overwritten_unasked() {
     let folder = Folder::new();
     folder.item(("blue", "cube", "a"), right);
+    folder.item(("blue", "cube", "a.1"), right);
     folder.report(&["colours", "set", "--save-maps", "maps"], 0);
+    assert!(folder.0.path().join("maps/blue/cube/a.1.png").is_file());
     let map = image::open(folder.0.path().join("maps/blue/cube/a.png")).unwrap().into_luma8();
     assert_eq!(map.dimensions(), (224, 224));
     assert_eq!((map.get_pixel(10, 100)[0], map.get_pixel(210, 100)[0]), (0, 255));
