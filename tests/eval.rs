@@ -123,6 +123,13 @@ fn presence_of_a_bundle_is_judged_by_what_objects_are_filed_under() {
     let text = String::from_utf8(folder.eval(&["colours", "set"]).stdout).unwrap();
     assert!(text.contains("AUROC 0.875, expected calibration error 0.083 (2 pictures, 2 pairs"), "{text}");
 
+    // A name that is counted anew under another action is another picture; a copy of one is not.
+    folder.item_of(20, ("green", "ball", "a"), left);
+    folder.item_of(40, ("green", "ball", "copy"), left);
+    assert_eq!(folder.report(&["colours", "set"], 1)["presence"]["pictures"], 3);
+    fs::remove_dir_all(folder.0.path().join("set/testset/egocentric/green")).unwrap();
+    fs::remove_dir_all(folder.0.path().join("set/testset/GT/green")).unwrap();
+
     fs::remove_dir_all(folder.0.path().join("set/testset/egocentric/blue")).unwrap();
     fs::remove_dir_all(folder.0.path().join("set/testset/GT/blue")).unwrap();
     assert!(folder.report(&["colours", "set"], 0)["presence"].is_null());

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -14,8 +15,8 @@ use serde::Serialize;
 
 use super::ParityError;
 use crate::{
-    contract::{Calibration, PresenceQuality, PresenceSource, SourceQuality},
-    data::Dataset,
+    contract::{Calibration, PresenceQuality, PresenceSource, SourceQuality, sha256_hex},
+    data::{Dataset, TestItem},
     export::{
         bundle::{self, Settings},
         graph::Batch,
@@ -72,7 +73,8 @@ pub struct Subject<'a> {
 }
 
 impl Labelled {
-    /// The test pictures of a dataset, each file name of an object once: one picture may lie under several actions.
+    /// The test pictures of a dataset, each content of an object once: one picture may lie under several actions, and
+    /// names are often counted anew in each folder.
     pub fn of(dataset: &Dataset) -> Self {
         let mut affords: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         let trained = dataset.train.iter().map(|folder| (folder.object.as_str(), folder.label));
@@ -80,16 +82,18 @@ impl Labelled {
         for (object, label) in trained.chain(tested) {
             affords.entry(object).or_default().insert(dataset.affordances[label].clone());
         }
-        let mut pictures = BTreeMap::new();
-        for item in &dataset.test {
-            pictures.entry((item.object.as_str(), item.picture.file_name())).or_insert(&item.picture);
+        let mut seen = BTreeSet::new();
+        let mut items: Vec<&TestItem> = dataset.test.iter().collect();
+        // All of an object together, so that every second one is half of each object's.
+        items.sort_by_key(|item| (&item.object, item.picture.file_name(), item.label));
+        let mut pictures = Vec::new();
+        for TestItem { object, picture, .. } in items {
+            // One that can't be read stays: whoever decodes it says why.
+            if fs::read(picture).map_or(true, |bytes| seen.insert((object, sha256_hex(&bytes)))) {
+                pictures.push((picture.clone(), affords[object.as_str()].clone()));
+            }
         }
-        let with_actions = pictures.into_iter().map(|((object, _), path)| (path.clone(), affords[object].clone()));
-        Self {
-            pictures: with_actions.collect(),
-            actions: dataset.affordances.iter().cloned().collect(),
-            folder: dataset.folder.clone(),
-        }
+        Self { pictures, actions: dataset.affordances.iter().cloned().collect(), folder: dataset.folder.clone() }
     }
 
     /// Pictures.
