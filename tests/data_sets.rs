@@ -117,14 +117,19 @@ fn a_split_s_own_list_comes_before_the_published_one() {
         let error = folder.open(Some("Seen"), &[]).unwrap_err().to_string();
         assert!(error.contains(&format!("expected names of folders, found {leads_out:?}")), "{error}");
     }
+    fs::write(&list, format!("hold\ncut_with\n{}", "# more\n".repeat(1 << 18))).unwrap();
+    let error = folder.open(Some("Seen"), &[]).unwrap_err().to_string();
+    assert!(error.contains("expected at most 1048576 bytes, found more"), "{error}");
     fs::write(&list, [b'h', 0xff]).unwrap();
     assert!(folder.open(Some("Seen"), &[]).unwrap_err().to_string().contains("affordances.txt"));
 }
 
 #[test]
 fn an_affordance_that_the_list_does_not_name_is_refused() {
-    let error = small().open(Some("Seen"), &["hold"]).unwrap_err().to_string();
-    assert!(error.contains("not in the list: cut_with; the list: hold"), "{error}");
+    let folder = small();
+    folder.truth("Seen/testset/GT/polish/cup/t.png");
+    let error = folder.open(Some("Seen"), &["hold"]).unwrap_err().to_string();
+    assert!(error.contains("not in the list: cut_with, polish; the list: hold"), "{error}");
 }
 
 #[test]
@@ -146,14 +151,20 @@ fn what_can_t_be_used_is_left_out_with_its_reason() {
     folder.picture("Seen/trainset/egocentric/hold/bowl/1.jpg");
     folder.picture("Seen/testset/egocentric/hold/knife/lonely.jpg");
     folder.truth("Seen/testset/GT/hold/knife/orphan.png");
+    folder.truth("Seen/testset/GT/hold/knife/t.jpg");
+    folder.truth("Seen/testset/GT/hold/plate/alone.png");
+    folder.truth("Seen/testset/GT/kick/ball/far.png");
     let dataset = folder.open(Some("Seen"), &[]).unwrap();
     let reasons: Vec<_> =
         dataset.left_out.iter().map(|left| (left.path.file_name().unwrap().to_str().unwrap(), left.reason)).collect();
     let expected = [
         ("cup", "no egocentric pictures of the same affordance and object"),
         ("bowl", "no exocentric pictures of the same affordance and object"),
+        ("t.jpg", "another ground truth of the same name"),
         ("lonely.jpg", "no ground truth of the same name"),
         ("orphan.png", "ground truth without a picture of the same name"),
+        ("alone.png", "ground truth without a picture of the same name"),
+        ("far.png", "ground truth without a picture of the same name"),
     ];
     assert_eq!(reasons, expected);
     assert_eq!((dataset.samples(), dataset.test.len()), (11, 3), "the rest is used");
