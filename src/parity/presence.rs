@@ -195,6 +195,29 @@ pub fn calibrate(
     Ok((chosen.source, quality))
 }
 
+/// Measures the figures of a calibrated bundle's own source again, on the same pictures as [`calibrate`]: for one in another
+/// precision, which moves them. `labelled` is what it was calibrated on, `quality` what [`calibrate`] gave.
+///
+/// # Errors
+/// Those of [`calibrate`].
+pub fn measure_again(
+    model: &mut Model,
+    labelled: &Labelled,
+    limits: &Limits,
+    quality: &mut PresenceQuality,
+    progress: &mut dyn FnMut(),
+) -> Result<(), ParityError> {
+    let too_few = || ParityError::TooFewLabelled { path: labelled.folder.clone() };
+    let (own, calibration) = (model.contract().presence.source, quality.calibration);
+    let [_, measured] = ask(model, labelled, (limits, calibration), progress)?;
+    for source in quality.sources.iter_mut().filter(|source| source.source == own) {
+        source.auroc = auroc(&measured).ok_or_else(too_few)?;
+        source.ece_before = ece(&measured, Calibration::NONE).ok_or_else(too_few)?;
+        source.ece_after = ece(&measured, calibration).ok_or_else(too_few)?;
+    }
+    Ok(())
+}
+
 /// Every judged pair of the pictures to fit on, and of those to measure on.
 fn judge(
     subject: &Subject<'_>,
@@ -206,13 +229,23 @@ fn judge(
     let weights = Weights::read(weights_file, source)?;
     let settings = Settings { presence: source, calibration: MEASURING, batch: Batch::One, ..settings.clone() };
     let bundle = bundle::build(&weights, Path::new("the graph to measure presence with"), &settings)?;
-    let mut model = Model::load(&bundle, infer)?;
-    let mut preprocessor = Preprocessor::new(bundle.contract.input);
+    ask(&mut Model::load(&bundle, infer)?, labelled, (&limits, MEASURING), progress)
+}
+
+/// [`judge`], by a model whose graph has the calibration `folded`.
+fn ask(
+    model: &mut Model,
+    labelled: &Labelled,
+    (limits, folded): (&Limits, Calibration),
+    progress: &mut dyn FnMut(),
+) -> Result<[Vec<Judged>; 2], ParityError> {
+    let actions = model.contract().actions.clone();
+    let mut preprocessor = Preprocessor::new(model.contract().input);
     let mut halves = [Vec::new(), Vec::new()];
     for (index, (path, affords)) in labelled.pictures.iter().enumerate() {
-        let pixels = picture::load_for(path, &limits, &mut preprocessor)?;
+        let pixels = picture::load_for(path, limits, &mut preprocessor)?;
         let answer = model.run(&pixels)?;
-        halves[index % 2].extend(labelled.pairs(&bundle.contract.actions, answer.presence, affords, MEASURING));
+        halves[index % 2].extend(labelled.pairs(&actions, answer.presence, affords, folded));
         progress();
     }
     Ok(halves)
