@@ -139,8 +139,7 @@ fn classes(weights: &Weights, affordances: &[String]) -> Result<Vec<usize>, Expo
     }
     let index = |name: &String| {
         actions.iter().position(|action| action == name).ok_or_else(|| {
-            let near = actions.iter().filter(|action| strsim::jaro_winkler(action, name) > 0.8);
-            let best = near.max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+            let best = nearest(name, actions.iter().map(String::as_str));
             ExportError::UnknownAffordance {
                 name: name.clone(),
                 known: actions.join(" "),
@@ -149,6 +148,12 @@ fn classes(weights: &Weights, affordances: &[String]) -> Result<Vec<usize>, Expo
         })
     };
     affordances.iter().map(index).collect()
+}
+
+/// The known name that a misspelt one is likely meant to be.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |known: &str| strsim::jaro_winkler(known, name);
+    known.filter(|known| likeness(known) > 0.8).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 fn contract(weights: &Weights, options: &GraphOptions, onnx: &[u8], settings: &Settings) -> ModelContract {
