@@ -16,7 +16,7 @@ use looptrans_ros::{
     contract::{Bundle, CONTRACT_FILE, PresenceSource, sha256_hex},
     export::{
         bundle::{self, Settings},
-        layout::Sizes,
+        layout::{Entry, Sizes, Use},
         seeded::{self, Architecture},
         weights::DESCRIPTION,
     },
@@ -156,6 +156,14 @@ fn sizes_that_contradict_each_other_are_refused() {
     assert_names(&line, &["aff_fc.weight (expected 4 sides, found [18, 48])"]);
     let line = Place::new(&with("vit_model.patch_embed.proj.weight", |shape, _| *shape = vec![48, 3, 4, 16])).refusal();
     assert_names(&line, &["patch_embed.proj.weight (expected F32 [48, 3, 16, 16], found F32 [48, 3, 4, 16])"]);
+}
+
+#[test]
+fn a_backbone_of_more_blocks_than_any_has_is_refused_before_its_tensors_are_listed() {
+    let mut tensors = toy();
+    let block = |index| Entry { key: format!("vit_model.blocks.{index}.x"), shape: vec![0], used: Use::Unused };
+    tensors.extend((0..300).map(|index| (block(index), Vec::new())));
+    assert_names(&Place::new(&tensors).refusal(), &["transformer blocks: expected at most 256, found 300"]);
 }
 
 #[test]
