@@ -359,16 +359,7 @@ fn a_calibration_folder_without_pictures_is_refused_and_one_with_some_names_the_
 }
 
 #[test]
-fn of_many_pictures_those_that_int8_is_calibrated_and_judged_on_are_spread_over_all() {
-    let folder = tempfile::tempdir().unwrap();
-    for level in 0..600_u32 {
-        let picture = RgbImage::from_pixel(8, 8, Rgb([(level / 256) as u8, (level % 256) as u8, 0]));
-        picture.save(folder.path().join(format!("{level:03}.png"))).unwrap();
-    }
-    let pictures = Pictures::read(folder.path(), EIGHT).unwrap();
-    let last = pictures.pixels.last().unwrap();
-    assert_eq!((pictures.pixels.len(), &last[..2]), (512, &[2, 86][..]), "598 of 0 to 599");
-
+fn of_many_pictures_those_that_int8_is_judged_on_are_spread_over_all_and_counted() {
     let bundle = bundle_of("toy");
     // What comes first differs from the rest.
     let pixels: Vec<Vec<u8>> = (0..40).map(|place| scene(bundle.contract.input, place / 30).into_raw()).collect();

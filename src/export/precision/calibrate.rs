@@ -131,4 +131,16 @@ mod tests {
         assert_eq!(taken(0), [0; 0]);
         assert_eq!(stretches(5, 2).collect::<Vec<_>>(), [0..2, 2..5]);
     }
+
+    #[test]
+    fn of_a_large_folder_pictures_from_all_over_it_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..600_u32 {
+            let picture = image::RgbImage::from_pixel(2, 2, image::Rgb([(number / 256) as u8, number as u8, 0]));
+            picture.save(folder.path().join(format!("{number:03}.png"))).unwrap();
+        }
+        let pictures = Pictures::read(folder.path(), Size { height: 2, width: 2 }).unwrap();
+        let last = pictures.pixels.last().unwrap();
+        assert_eq!((pictures.pixels.len(), u32::from(last[0]) * 256 + u32::from(last[1])), (MAX_PICTURES, 598));
+    }
 }
