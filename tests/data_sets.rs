@@ -117,14 +117,19 @@ fn a_split_s_own_list_comes_before_the_published_one() {
         let error = folder.open(Some("Seen"), &[]).unwrap_err().to_string();
         assert!(error.contains(&format!("expected names of folders, found {leads_out:?}")), "{error}");
     }
+    fs::write(&list, format!("hold\ncut_with\n{}", "# more\n".repeat(1 << 18))).unwrap();
+    let error = folder.open(Some("Seen"), &[]).unwrap_err().to_string();
+    assert!(error.contains("expected at most 1048576 bytes, found more"), "{error}");
     fs::write(&list, [b'h', 0xff]).unwrap();
     assert!(folder.open(Some("Seen"), &[]).unwrap_err().to_string().contains("affordances.txt"));
 }
 
 #[test]
 fn an_affordance_that_the_list_does_not_name_is_refused() {
-    let error = small().open(Some("Seen"), &["hold"]).unwrap_err().to_string();
-    assert!(error.contains("not in the list: cut_with; the list: hold"), "{error}");
+    let folder = small();
+    folder.truth("Seen/testset/GT/polish/cup/t.png");
+    let error = folder.open(Some("Seen"), &["hold"]).unwrap_err().to_string();
+    assert!(error.contains("not in the list: cut_with, polish; the list: hold"), "{error}");
 }
 
 #[test]
@@ -146,14 +151,20 @@ fn what_can_t_be_used_is_left_out_with_its_reason() {
     folder.picture("Seen/trainset/egocentric/hold/bowl/1.jpg");
     folder.picture("Seen/testset/egocentric/hold/knife/lonely.jpg");
     folder.truth("Seen/testset/GT/hold/knife/orphan.png");
+    folder.truth("Seen/testset/GT/hold/knife/t.jpg");
+    folder.truth("Seen/testset/GT/hold/plate/alone.png");
+    folder.truth("Seen/testset/GT/kick/ball/far.png");
     let dataset = folder.open(Some("Seen"), &[]).unwrap();
     let reasons: Vec<_> =
         dataset.left_out.iter().map(|left| (left.path.file_name().unwrap().to_str().unwrap(), left.reason)).collect();
     let expected = [
         ("cup", "no egocentric pictures of the same affordance and object"),
         ("bowl", "no exocentric pictures of the same affordance and object"),
+        ("t.jpg", "another ground truth of the same name"),
         ("lonely.jpg", "no ground truth of the same name"),
         ("orphan.png", "ground truth without a picture of the same name"),
+        ("alone.png", "ground truth without a picture of the same name"),
+        ("far.png", "ground truth without a picture of the same name"),
     ];
     assert_eq!(reasons, expected);
     assert_eq!((dataset.samples(), dataset.test.len()), (11, 3), "the rest is used");
@@ -266,8 +277,12 @@ fn the_short_side_rule_keeps_the_aspect() {
         pixels.iter().all(|level| *level == pixels[0])
     });
     assert!(plain.count() > 10);
-    let tall = RgbImage::new(10, 4000);
-    assert_eq!(augmenter.run(&tall, 0).unwrap().len(), 32 * 32 * 3);
+    assert_eq!(augmenter.run(&RgbImage::new(10, 640), 0).unwrap().len(), 32 * 32 * 3);
+    // Resized, these would fill the memory, or not fit a number.
+    for strip in [RgbImage::new(10, 641), RgbImage::new(2, 60_000), RgbImage::new(20_000_000, 1)] {
+        let error = augmenter.run(&strip, 0).unwrap_err().to_string();
+        assert!(error.contains("expected a long side of at most 64 times the short one"), "{error}");
+    }
 }
 
 fn check(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
@@ -297,6 +312,7 @@ fn each_bad_picture_is_named_with_its_reason_and_grey_or_deep_ones_pass() {
     image::ImageBuffer::from_pixel(8, 8, image::Rgba([9000_u16, 1, 2, 3]))
         .save(folder.path(&format!("{exo}/deep.png")))
         .unwrap();
+    GrayImage::new(600, 9).save(folder.path(&format!("{exo}/strip.png"))).unwrap();
     GrayImage::new(40, 30).save(folder.path("Seen/testset/GT/hold/knife/t.png")).unwrap();
     GrayImage::from_pixel(30, 40, Luma([9])).save(folder.path("Seen/testset/GT/cut_with/knife/t.png")).unwrap();
     let (code, json, stderr) = check(folder.0.path(), &["--split", "Seen", "--json"]);
@@ -309,13 +325,14 @@ fn each_bad_picture_is_named_with_its_reason_and_grey_or_deep_ones_pass() {
     let expected = [
         ("empty.jpg", "unreadable"),
         ("print.jpg", "unreadable"),
+        ("strip.png", "strip"),
         ("text.jpg", "unreadable"),
         ("t.png", "other_size"),
         ("t.png", "nothing_marked"),
     ];
     assert_eq!(found, expected.map(|(name, finding)| (name.to_owned(), finding.to_owned())));
     assert!(findings[1]["cause"].as_str().unwrap().contains("CMYK"), "{}", findings[1]);
-    assert_eq!(findings[3]["truth"], "30x40");
+    assert_eq!((&findings[2]["size"], &findings[4]["truth"]), (&"600x9".into(), &"30x40".into()));
 }
 
 #[test]
@@ -336,6 +353,7 @@ fn pictures_that_cannot_be_used_are_taken_out_of_every_list_and_named() {
     for path in broken {
         fs::write(folder.path(&format!("Seen/{path}")), b"").unwrap();
     }
+    RgbImage::new(1, 65).save(folder.path("Seen/trainset/exocentric/cut/knife/strip.png")).unwrap();
     GrayImage::new(40, 30).save(folder.path("Seen/testset/GT/cut/knife/t.png")).unwrap();
     let mut dataset = folder.open(Some("Seen"), &[]).unwrap();
     let findings = check_pictures(&dataset, &Limits { max_image_pixels: 10_000 }, &|| {});

@@ -40,8 +40,9 @@ impl Folder {
         let at = |part: &str| self.0.path().join(format!("set/testset/{part}/{affordance}/{object}"));
         [at("egocentric"), at("GT")].iter().for_each(|folder| fs::create_dir_all(folder).unwrap());
         let half = |x| Rgb(if x < red { [200, 0, 0] } else { [0, 0, 200] });
-        RgbImage::from_fn(48, 32, |x, _| half(x)).save(at("egocentric").join(name).with_extension("png")).unwrap();
-        GrayImage::from_fn(48, 32, |x, _| Luma([truth(x)])).save(at("GT").join(name).with_extension("png")).unwrap();
+        let file = format!("{name}.png");
+        RgbImage::from_fn(48, 32, |x, _| half(x)).save(at("egocentric").join(&file)).unwrap();
+        GrayImage::from_fn(48, 32, |x, _| Luma([truth(x)])).save(at("GT").join(file)).unwrap();
     }
 
     fn eval(&self, arguments: &[&str]) -> Output {
@@ -122,6 +123,13 @@ fn presence_of_a_bundle_is_judged_by_what_objects_are_filed_under() {
     let text = String::from_utf8(folder.eval(&["colours", "set"]).stdout).unwrap();
     assert!(text.contains("AUROC 0.875, expected calibration error 0.083 (2 pictures, 2 pairs"), "{text}");
 
+    // A name that is counted anew under another action is another picture; a copy of one is not.
+    folder.item_of(20, ("green", "ball", "a"), left);
+    folder.item_of(40, ("green", "ball", "copy"), left);
+    assert_eq!(folder.report(&["colours", "set"], 1)["presence"]["pictures"], 3);
+    fs::remove_dir_all(folder.0.path().join("set/testset/egocentric/green")).unwrap();
+    fs::remove_dir_all(folder.0.path().join("set/testset/GT/green")).unwrap();
+
     fs::remove_dir_all(folder.0.path().join("set/testset/egocentric/blue")).unwrap();
     fs::remove_dir_all(folder.0.path().join("set/testset/GT/blue")).unwrap();
     assert!(folder.report(&["colours", "set"], 0)["presence"].is_null());
@@ -158,7 +166,9 @@ fn what_can_t_be_scored_is_named_with_its_reason_and_the_rest_is_scored() {
 fn saved_heatmaps_show_where_the_heat_is_and_are_not_overwritten_unasked() {
     let folder = Folder::new();
     folder.item(("blue", "cube", "a"), right);
+    folder.item(("blue", "cube", "a.1"), right);
     folder.report(&["colours", "set", "--save-maps", "maps"], 0);
+    assert!(folder.0.path().join("maps/blue/cube/a.1.png").is_file());
     let map = image::open(folder.0.path().join("maps/blue/cube/a.png")).unwrap().into_luma8();
     assert_eq!(map.dimensions(), (224, 224));
     assert_eq!((map.get_pixel(10, 100)[0], map.get_pixel(210, 100)[0]), (0, 255));

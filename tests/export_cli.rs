@@ -76,6 +76,16 @@ fn failures_are_one_line_with_the_remedy() {
 }
 
 #[test]
+fn a_folder_that_is_not_called_by_its_name_is_refused_before_any_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    // No weights file: it is not looked for.
+    let line = fail(&empty, &["export", "w.safetensors", "--out", "."]);
+    assert!(line.contains("a folder that is not called by its name; name a new one, such as ./bundle"), "{line}");
+}
+
+#[test]
 fn a_wrong_option_is_answered_with_the_known_ones() {
     let folder = tempfile::tempdir().unwrap();
     let output = looptrans(folder.path(), &["seed-weights", "--arch", "vit_huge", "--actions", "cut", "--out", "w"]);

@@ -155,6 +155,8 @@ fn fp16_is_written_with_and_without_pictures() {
     // What is written tells of the bundle as it is, not of the f32 graph before.
     let parity = bundle.contract.provenance.parity.as_ref().unwrap();
     assert!(parity.heatmap.of_range > 1e-5 && parity.heat.unwrap().mean_sim > 0.99, "{parity:?}");
+    let table = String::from_utf8(bench.export(&["--precision", "fp16", "--force"]).stdout).unwrap();
+    assert!(table.contains("tolerance of the graph in f32 1e-4"), "{table}");
     let (_, report) = bench.exported(&["--force", "--precision", "fp16", "--calibration", "photos"]);
     assert!(report["precision"]["drift"]["sim"].as_f64().unwrap() > 0.995, "{report}");
 }
@@ -171,4 +173,13 @@ fn orders_that_cannot_be_met_are_refused_in_one_line() {
     refused(&["--precision", "int8", "--calibration", "absent"], "calibration folder absent");
     refused(&[&INT8[..], &["--int8-sim", "nan"]].concat(), "--int8-sim: expected 0 to 1, found NaN");
     refused(&["--calibration", "photos"], "--calibration: expected --precision fp16 or int8");
+    // Before the weights are read.
+    std::fs::write(bench.at("w.safetensors"), "no weights").unwrap();
+    for tolerance in ["nan", "-1", "inf"] {
+        let expected = "--tolerance: expected a number of 0 or more, found";
+        refused(&[&format!("--tolerance={tolerance}")], expected);
+    }
+    for threshold in ["5", "nan", "-0.1"] {
+        refused(&[&format!("--heat-threshold={threshold}")], "--heat-threshold: expected 0 to 1, found");
+    }
 }

@@ -7,6 +7,7 @@ mod export_support;
 use std::{
     collections::HashMap,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,7 @@ use looptrans_ros::{
     contract::{Bundle, CONTRACT_FILE, PresenceSource, sha256_hex},
     export::{
         bundle::{self, Settings},
-        layout::Sizes,
+        layout::{Entry, Sizes, Use},
         seeded::{self, Architecture},
         weights::DESCRIPTION,
     },
@@ -158,6 +159,14 @@ fn sizes_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_backbone_of_more_blocks_than_any_has_is_refused_before_its_tensors_are_listed() {
+    let mut tensors = toy();
+    let block = |index| Entry { key: format!("vit_model.blocks.{index}.x"), shape: vec![0], used: Use::Unused };
+    tensors.extend((0..300).map(|index| (block(index), Vec::new())));
+    assert_names(&Place::new(&tensors).refusal(), &["transformer blocks: expected at most 256, found 300"]);
+}
+
+#[test]
 fn what_the_file_says_about_itself_is_checked() {
     let place = Place::empty();
     let described = |json: &str| {
@@ -250,6 +259,23 @@ fn an_empty_folder_and_missing_parents_are_no_obstacle() {
     place.bundle = place.folder.path().join("models/here");
     place.export().unwrap();
     Bundle::load(&place.bundle).unwrap();
+}
+
+#[test]
+fn a_bundle_has_the_usual_permissions_and_what_a_killed_export_left_is_no_obstacle() {
+    let place = Place::new(&toy());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    // Of a process with the same number, in another container say.
+    fs::create_dir(place.folder.path().join(format!(".bundle.{}.tmp", std::process::id()))).unwrap();
+    place.export().unwrap();
+    let (usual_folder, usual_file) = (place.folder.path().join("folder"), place.folder.path().join("file"));
+    fs::create_dir(&usual_folder).unwrap();
+    fs::write(&usual_file, "").unwrap();
+    assert_eq!(mode(&place.bundle), mode(&usual_folder));
+    assert_eq!(mode(&place.bundle.join(CONTRACT_FILE)), mode(&usual_file));
+    let written = place.folder.path().join("deep/written");
+    bundle::write_file(&written, b"bytes").unwrap();
+    assert_eq!(mode(&written), mode(&usual_file));
 }
 
 #[test]

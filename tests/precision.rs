@@ -10,7 +10,7 @@ use std::path::Path;
 use export_support::ACTIONS;
 use image::{Rgb, RgbImage};
 use looptrans_ros::{
-    contract::{Bundle, INPUT_IMAGE, OUTPUT_HEATMAP, OUTPUT_PRESENCE, Precision, PresenceSource, Size},
+    contract::{Bundle, INPUT_IMAGE, OUTPUT_HEATMAP, OUTPUT_PRESENCE, Precision, PresenceSource, Quantisation, Size},
     export::{
         bundle,
         graph::{Attr, Graph, Port, Value},
@@ -356,6 +356,23 @@ fn a_calibration_folder_without_pictures_is_refused_and_one_with_some_names_the_
     let pictures = Pictures::read(folder.path(), EIGHT).unwrap();
     assert_eq!(pictures.pixels.iter().map(Vec::len).collect::<Vec<_>>(), [192, 192]);
     assert_eq!(pictures.skipped, [text]);
+}
+
+#[test]
+fn of_many_pictures_those_that_int8_is_judged_on_are_spread_over_all_and_counted() {
+    let bundle = bundle_of("toy");
+    // What comes first differs from the rest.
+    let pixels: Vec<Vec<u8>> = (0..40).map(|place| scene(bundle.contract.input, place / 30).into_raw()).collect();
+    let spread: Vec<Vec<u8>> = (0..32).map(|place| pixels[place * 40 / 32].clone()).collect();
+    let (onnx, settings) = (bundle.onnx.clone(), infer());
+    let Changed { bundle, drift, .. } = changed(bundle, Precision::Int8, &Pictures { pixels, skipped: Vec::new() });
+    let judge = Judge::new(&onnx, &spread, &settings).unwrap();
+    assert_eq!(judge.judge(&bundle.onnx).unwrap(), drift.unwrap());
+    let record = bundle.contract.provenance.quantisation.unwrap();
+    assert_eq!((record.calibration_pictures, record.judged_pictures), (40, Some(32)));
+    // A bundle of before says nothing, and loads.
+    let yaml = serde_yaml::to_string(&record).unwrap().replace("judged_pictures: 32\n", "");
+    assert_eq!(serde_yaml::from_str::<Quantisation>(&yaml).unwrap().judged_pictures, None);
 }
 
 #[test]

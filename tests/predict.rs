@@ -161,6 +161,14 @@ fn results_are_replaced_only_by_force() {
     assert_eq!(std::fs::read(&overlay).unwrap(), b"mine");
     succeed(folder.path(), &[&call[..], &["--force"]].concat());
     assert!(image::open(&overlay).is_ok());
+    // A link is replaced; what it leads to is not written to.
+    let elsewhere = folder.path().join("elsewhere");
+    std::fs::write(&elsewhere, "mine").unwrap();
+    std::fs::remove_file(&overlay).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &overlay).unwrap();
+    succeed(folder.path(), &[&call[..], &["--force"]].concat());
+    assert!(overlay.symlink_metadata().unwrap().is_file() && image::open(&overlay).is_ok());
+    assert_eq!(std::fs::read(&elsewhere).unwrap(), b"mine");
 }
 
 #[test]

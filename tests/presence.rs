@@ -104,6 +104,18 @@ fn the_better_source_is_chosen_and_its_calibration_is_in_the_graph_and_in_the_co
         assert!((calibrated - expected).abs() < 1e-5, "{calibrated} {expected}");
     }
 
+    // In another precision, the figures of the bundle's own source are those of the bundle; the fit is the same.
+    let fp16 = ["--precision", "fp16", "--calibrate", "set/Seen", "--parity", "0"];
+    succeed(folder, &[&["export", "w.safetensors", "--out", "half"], fp16.as_slice()].concat());
+    let half = Bundle::load(&folder.join("half")).unwrap().contract.provenance.presence.unwrap();
+    assert_eq!(half.calibration, quality.calibration);
+    for (half, full) in half.sources.iter().zip(&quality.sources) {
+        let apart = (half.ece_after - full.ece_after).abs();
+        assert_eq!(apart > 0.0, full.source == own.source, "{half:?} {full:?}");
+        assert!(apart < 0.01 && (half.auroc - full.auroc).abs() < 0.02, "{half:?} {full:?}");
+        assert!((half.ece_before - full.ece_before).abs() < 0.01, "{half:?} {full:?}");
+    }
+
     // One kind of object: nothing is a negative of nothing.
     let (action, object) = (actions[0], names(&folder.join("set/Seen/testset/egocentric").join(actions[0])).remove(0));
     for part in ["egocentric", "GT"] {

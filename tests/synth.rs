@@ -242,6 +242,12 @@ fn what_is_there_already_is_kept() {
         assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
         assert!(stderr.contains(reason), "{stderr}");
     }
+    for unnamed in [".", "..", "kept/.."] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_looptrans"));
+        command.current_dir(folder.path()).args(["synth", "--size", "tiny", "--out", unnamed]);
+        let stderr = String::from_utf8(command.output().unwrap().stderr).unwrap();
+        assert!(stderr.contains("a folder that is not called by its name; choose another place"), "{stderr}");
+    }
     let (code, _, stderr) = run(&["--sheet", file.to_str().unwrap()]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("already there"), "{stderr}");

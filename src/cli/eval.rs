@@ -193,8 +193,9 @@ impl Eval {
 
     fn save(&self, scored: &Scored<'_>, affordance: &str) -> anyhow::Result<()> {
         let Some(folder) = &self.save_maps else { return Ok(()) };
-        let name = scored.item.picture.file_stem().unwrap_or_default();
-        let path = folder.join(affordance).join(&scored.item.object).join(name).with_extension("png");
+        let stem = scored.item.picture.file_stem().unwrap_or_default().to_string_lossy();
+        // Not `with_extension`: "cup.1" and "cup.2" are two stems.
+        let path = folder.join(affordance).join(&scored.item.object).join(format!("{stem}.png"));
         let heat = heat(&scored.class_map)?;
         let side = MAP_SIDE as u32;
         let grey = image::GrayImage::from_raw(side, side, heat).context("heatmap")?;

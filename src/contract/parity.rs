@@ -12,7 +12,7 @@ pub struct Parity {
     pub pictures: u32,
     /// Where they came from.
     pub pictures_from: PictureSource,
-    /// The largest [`Drift::of_range`] that an export passes with.
+    /// The largest [`Drift::of_range`] of the graph in f32 that an export passes with, whatever its precision.
     pub tolerance: f64,
     /// The class maps.
     pub heatmap: Drift,
@@ -80,7 +80,8 @@ impl ReferenceKind {
 }
 
 impl Parity {
-    /// Do class maps and presence stay within the tolerance? NaN does not.
+    /// Do class maps and presence stay within the tolerance? NaN does not, and in fp16 or int8 that is not expected: those are
+    /// judged by their heatmaps.
     pub fn holds(&self) -> bool {
         self.heatmap.of_range <= self.tolerance && self.presence.of_range <= self.tolerance
     }

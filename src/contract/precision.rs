@@ -32,6 +32,9 @@ impl Precision {
 pub struct Quantisation {
     /// Pictures that the ranges of activations come from.
     pub calibration_pictures: u32,
+    /// How many of these, evenly spread, `sim` and `kld` are of. Bundles that do not say: at most the first 32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_pictures: Option<u32>,
     /// How ranges were made of them.
     pub ranges: String,
     /// Bits of a weight: 7 where the processor's 8-bit products saturate.
@@ -42,7 +45,7 @@ pub struct Quantisation {
     pub float_for_drift: Vec<String>,
     /// Layers in f32 because there is nothing to gain.
     pub float_for_size: Vec<String>,
-    /// Mean SIM between the final heatmaps of f32 and int8 on the calibration pictures.
+    /// Mean SIM between the final heatmaps of f32 and int8 on the judged pictures.
     pub sim: f64,
     /// Mean KLD from the one to the other, in nats.
     pub kld: f64,

@@ -39,7 +39,8 @@ pub struct PresenceQuality {
     pub positives: u32,
     /// Pairs of such a picture and an action that its kind of object is never filed under.
     pub negatives: u32,
-    /// Every source that was looked at; the bundle's own has the highest AUROC on the pictures that were fitted on.
+    /// Every source that was looked at; the bundle's own has the highest AUROC on the pictures that were fitted on. Its
+    /// figures are those of the bundle, in its precision; of another source, those of the graph in f32.
     pub sources: Vec<SourceQuality>,
 }
 

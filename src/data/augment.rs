@@ -30,6 +30,16 @@ pub struct Augmentation {
     pub crop: u32,
 }
 
+/// How many times its short side a picture's long side may be: what is resized by its short side has the long one in
+/// memory, and of a strip no part shows anything.
+pub const MOST_OBLONG: u32 = 64;
+
+/// Is this a strip, longer than [`MOST_OBLONG`] allows?
+pub fn is_strip(size: Size) -> bool {
+    let (short, long) = (size.height.min(size.width), size.height.max(size.width));
+    u64::from(long) > u64::from(MOST_OBLONG) * u64::from(short)
+}
+
 /// Cuts training pictures.
 pub struct Augmenter {
     augmentation: Augmentation,
@@ -45,10 +55,14 @@ impl Augmenter {
     /// u8 [h, w, 3] -> u8 [crop, crop, 3], the same for the same seed.
     ///
     /// # Errors
-    /// [`FrameError::Resize`]: the picture has no pixels, or a side that can't be resized.
+    /// [`FrameError::Resize`]: the picture has no pixels, or is a strip ([`is_strip`]).
     pub fn run(&mut self, picture: &RgbImage, seed: u64) -> Result<&[u8], FrameError> {
         let Augmentation { resized, crop, .. } = self.augmentation;
         let source = Size { height: picture.height(), width: picture.width() };
+        if is_strip(source) {
+            let cause = format!("expected a long side of at most {MOST_OBLONG} times the short one");
+            return Err(FrameError::Resize { size: source, cause });
+        }
         let size = self.size_of(source);
         let mut resizer = Preprocessor::new(size);
         let pixels = resizer.run(RgbView { size: source, data: picture.as_raw() })?;

@@ -8,10 +8,14 @@ use std::{
 };
 
 use super::{
+    augment::{MOST_OBLONG, is_strip},
     index::{Dataset, LeftOut},
     truth,
 };
-use crate::perceive::{decode::Limits, picture};
+use crate::{
+    contract::Size,
+    perceive::{decode::Limits, picture},
+};
 
 /// A picture that will be in the way.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -32,6 +36,14 @@ pub enum Finding {
     Unreadable {
         /// Why.
         cause: String,
+    },
+    /// A training picture that is a strip.
+    #[error(
+        "{size} pixels (width x height), a strip: expected a long side of at most {MOST_OBLONG} times the short one"
+    )]
+    Strip {
+        /// Width x height.
+        size: String,
     },
     /// A ground truth that marks nothing.
     #[error("the ground truth is black: nothing is marked")]
@@ -108,6 +120,7 @@ pub fn leave_out(dataset: &mut Dataset, findings: &[PictureFinding]) {
 fn reason(found: &PictureFinding) -> Option<(&Path, &'static str)> {
     let reason = match found.finding {
         Finding::Unreadable { .. } => "can't be read",
+        Finding::Strip { .. } => "a strip",
         Finding::NothingMarked => "a ground truth that marks nothing",
         Finding::OtherSize { .. } => return None,
     };
@@ -117,13 +130,22 @@ fn reason(found: &PictureFinding) -> Option<(&Path, &'static str)> {
 impl Look<'_> {
     fn findings(&self, limits: &Limits) -> impl Iterator<Item = PictureFinding> {
         match *self {
-            Self::Picture(path) => {
-                [picture::load(path, limits).err().map(|error| unreadable(path, &error.cause)), None]
-            }
+            Self::Picture(path) => [training_finding(path, limits), None],
             Self::Test { picture, truth } => test_findings(picture, truth, limits),
         }
         .into_iter()
         .flatten()
+    }
+}
+
+fn training_finding(path: &Path, limits: &Limits) -> Option<PictureFinding> {
+    match picture::load(path, limits) {
+        Err(error) => Some(unreadable(path, &error.cause)),
+        Ok(picture) => {
+            let (width, height) = picture.dimensions();
+            let finding = Finding::Strip { size: format!("{width}x{height}") };
+            is_strip(Size { height, width }).then(|| PictureFinding { path: path.to_owned(), finding })
+        }
     }
 }
 

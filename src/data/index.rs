@@ -94,7 +94,7 @@ impl Dataset {
         let (exo, ego) = (folder.join("trainset/exocentric"), folder.join("trainset/egocentric"));
         let (tested, truths) = (folder.join("testset/egocentric"), folder.join("testset/GT"));
         let mut seen: Vec<String> = Vec::new();
-        for part in [&exo, &ego, &tested] {
+        for part in [&exo, &ego, &tested, &truths] {
             seen.extend(folders(part)?.into_keys());
         }
         seen.sort_unstable();
@@ -145,19 +145,27 @@ impl Dataset {
 
     fn add_tests(&mut self, label: usize, tested: &Path, truths: &Path) -> Result<(), DataError> {
         let name = &self.affordances[label];
-        for (object, folder) in folders(&tested.join(name))? {
+        let (tested, mut truths) = (folders(&tested.join(name))?, folders(&truths.join(name))?);
+        let orphan = |path| LeftOut { path, reason: "ground truth without a picture of the same name" };
+        for (object, folder) in tested {
             // By the name without its ending, whatever that is: published code drops .jpeg here, unasked.
-            let truths = files(&truths.join(name).join(&object))?;
-            let mut truths: BTreeMap<_, _> =
-                truths.into_values().filter_map(|path| Some((path.file_stem()?.to_owned(), path))).collect();
+            let mut by_stem = BTreeMap::new();
+            for path in truths.remove(&object).map_or_else(|| Ok(Entries::new()), |path| files(&path))?.into_values() {
+                let stem = path.file_stem().unwrap_or_default().to_owned();
+                let other = by_stem.insert(stem, path);
+                let reason = "another ground truth of the same name";
+                self.left_out.extend(other.map(|path| LeftOut { path, reason }));
+            }
             for picture in pictures(&folder)? {
-                match picture.file_stem().and_then(|stem| truths.remove(stem)) {
+                match picture.file_stem().and_then(|stem| by_stem.remove(stem)) {
                     Some(truth) => self.test.push(TestItem { label, object: object.clone(), picture, truth }),
                     None => self.left_out.push(LeftOut { path: picture, reason: "no ground truth of the same name" }),
                 }
             }
-            let reason = "ground truth without a picture of the same name";
-            self.left_out.extend(truths.into_values().map(|path| LeftOut { path, reason }));
+            self.left_out.extend(by_stem.into_values().map(orphan));
+        }
+        for folder in truths.into_values() {
+            self.left_out.extend(files(&folder)?.into_values().map(orphan));
         }
         Ok(())
     }
@@ -212,12 +220,17 @@ fn class_list(folder: &Path, seen: &[String], asked: &[String]) -> Result<Vec<St
 fn own_list(folder: &Path) -> Result<Option<Vec<String>>, DataError> {
     let path = folder.join(CLASS_LIST_FILE);
     let failed = |source| DataError::Read { path: path.clone(), source };
-    let mut text = String::new();
+    let mut text = Vec::new();
     match fs::File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed)?.take(MAX_LIST_BYTES).read_to_string(&mut text).map_err(failed)?,
+        file => file.map_err(failed)?.take(MAX_LIST_BYTES + 1).read_to_end(&mut text).map_err(failed)?,
     };
-    ActionList::parse(&text).map(Some).map_err(|cause| DataError::ClassList { path, cause })
+    let parsed = if text.len() as u64 > MAX_LIST_BYTES {
+        Err(format!("expected at most {MAX_LIST_BYTES} bytes, found more"))
+    } else {
+        String::from_utf8(text).map_err(|error| error.to_string()).and_then(|text| ActionList::parse(&text))
+    };
+    parsed.map(Some).map_err(|cause| DataError::ClassList { path, cause })
 }
 
 /// The folders in a folder; none where it is missing.

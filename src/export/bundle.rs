@@ -1,12 +1,14 @@
 //! Writing files and bundles: whole or not at all, and never over something else.
 
 use std::{
-    fs::{self, File},
-    io::Write,
-    path::{Path, PathBuf},
+    fs::{self, File, Permissions},
+    io::{ErrorKind, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
 };
 
 use prost::Message;
+use tempfile::TempDir;
 
 use super::{ExportError, graph::Batch, recipe::GraphOptions, rewrites::Rewrites, theta_pixel, weights::Weights};
 use crate::contract::{
@@ -16,6 +18,9 @@ use crate::contract::{
 
 /// The heat threshold written into a contract where the exporter is told no other.
 pub const DEFAULT_HEAT_THRESHOLD: f32 = 0.5;
+
+/// What the names of temporary files and folders end in.
+const ASIDE: &str = ".tmp";
 
 /// What to export.
 #[derive(Debug, Clone)]
@@ -112,13 +117,18 @@ pub fn store(bundle: &Bundle, force: bool) -> Result<(), ExportError> {
     room(folder, force)?;
     let yaml =
         serde_yaml::to_string(&bundle.contract).map_err(|error| io("write", folder)(std::io::Error::other(error)))?;
-    let aside = aside(folder);
-    let written = fill(&aside, &bundle.onnx, &yaml).and_then(|()| replace(folder, &aside, force));
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_dir_all(&aside);
-    }
-    written
+    let parent = parent(folder)?;
+    let aside = tempfile::Builder::new().prefix(&aside(folder)).suffix(ASIDE).tempdir_in(parent);
+    let aside = aside.map_err(io("create a folder in", parent))?;
+    // The temporary folder itself is for its owner only; what is put in place has the usual permissions.
+    let new = aside.path().join("new");
+    fs::create_dir(&new).map_err(io("create", &new))?;
+    write_new(&new.join(MODEL_FILE), &bundle.onnx)?;
+    write_new(&new.join(CONTRACT_FILE), yaml.as_bytes())?;
+    Bundle::load(&new)?;
+    // Again: the work took a while.
+    room(folder, force)?;
+    replace(folder, &new, aside)
 }
 
 /// Indices of the asked affordances in the weights' own list.
@@ -129,8 +139,7 @@ fn classes(weights: &Weights, affordances: &[String]) -> Result<Vec<usize>, Expo
     }
     let index = |name: &String| {
         actions.iter().position(|action| action == name).ok_or_else(|| {
-            let near = actions.iter().filter(|action| strsim::jaro_winkler(action, name) > 0.8);
-            let best = near.max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
+            let best = nearest(name, actions.iter().map(String::as_str));
             ExportError::UnknownAffordance {
                 name: name.clone(),
                 known: actions.join(" "),
@@ -139,6 +148,12 @@ fn classes(weights: &Weights, affordances: &[String]) -> Result<Vec<usize>, Expo
         })
     };
     affordances.iter().map(index).collect()
+}
+
+/// The known name that a misspelt one is likely meant to be.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let likeness = |known: &str| strsim::jaro_winkler(known, name);
+    known.filter(|known| likeness(known) > 0.8).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 fn contract(weights: &Weights, options: &GraphOptions, onnx: &[u8], settings: &Settings) -> ModelContract {
@@ -167,15 +182,6 @@ fn contract(weights: &Weights, options: &GraphOptions, onnx: &[u8], settings: &S
     }
 }
 
-/// Writes both files into a new folder and reads them back as the node will.
-fn fill(aside: &Path, onnx: &[u8], yaml: &str) -> Result<(), ExportError> {
-    fs::create_dir_all(aside).map_err(io("create", aside))?;
-    write_new(&aside.join(MODEL_FILE), onnx)?;
-    write_new(&aside.join(CONTRACT_FILE), yaml.as_bytes())?;
-    Bundle::load(aside)?;
-    Ok(())
-}
-
 /// Is the place free, or does it hold a bundle that may go?
 ///
 /// # Errors
@@ -183,8 +189,12 @@ fn fill(aside: &Path, onnx: &[u8], yaml: &str) -> Result<(), ExportError> {
 pub fn room(folder: &Path, force: bool) -> Result<(), ExportError> {
     let exists =
         |found: &str, remedy| Err(ExportError::Exists { path: folder.to_owned(), found: found.to_owned(), remedy });
+    if folder.file_name().is_none() {
+        // Another folder would take its place, under the feet of whoever stands in it.
+        return exists("a folder that is not called by its name", "name a new one, such as ./bundle");
+    }
     match fs::symlink_metadata(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(io("look at", folder)(error)),
         Ok(metadata) if !metadata.is_dir() => return exists("a file or link", "choose another place"),
         Ok(_) => {}
@@ -200,21 +210,22 @@ pub fn room(folder: &Path, force: bool) -> Result<(), ExportError> {
     if empty || force { Ok(()) } else { exists("a bundle", "give --force to replace it") }
 }
 
-/// Puts `aside` in the place of `folder`.
-fn replace(folder: &Path, aside: &Path, force: bool) -> Result<(), ExportError> {
-    // Again: the work took a while.
-    room(folder, force)?;
-    let old = aside.with_extension("old");
-    let had_old = fs::rename(folder, &old).is_ok();
-    if let Err(error) = fs::rename(aside, folder) {
-        if had_old {
-            fs::rename(&old, folder).map_err(io("put back", folder))?;
+/// Puts the folder `new` in the place of `folder`; what lies there goes into `aside`, and away with it.
+fn replace(folder: &Path, new: &Path, aside: TempDir) -> Result<(), ExportError> {
+    let old = aside.path().join("old");
+    let had_old = match fs::rename(folder, &old) {
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        moved => moved.map(|()| true).map_err(io("replace", folder))?,
+    };
+    if let Err(error) = fs::rename(new, folder) {
+        if had_old && fs::rename(&old, folder).is_err() {
+            tracing::error!("what was {} lies in {} now", folder.display(), aside.keep().join("old").display());
         }
         return Err(io("write", folder)(error));
     }
-    if had_old {
-        fs::remove_dir_all(&old).map_err(io("remove", &old))?;
-    }
+    // The new bundle is in its place, whatever becomes of the old one.
+    let rest = aside.path().to_owned();
+    aside.close().unwrap_or_else(|error| tracing::warn!("cannot remove {}: {error}", rest.display()));
     Ok(())
 }
 
@@ -224,16 +235,14 @@ fn replace(folder: &Path, aside: &Path, force: bool) -> Result<(), ExportError> 
 /// # Errors
 /// The file system says no.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(io("create", parent))?;
-    }
-    let aside = aside(path);
-    let written = write_new(&aside, bytes).and_then(|()| fs::rename(&aside, path).map_err(io("write", path)));
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&aside);
-    }
-    written
+    let parent = parent(path)?;
+    // As any new file: the umask decides.
+    let usual = Permissions::from_mode(0o666);
+    let file = tempfile::Builder::new().prefix(&aside(path)).suffix(ASIDE).permissions(usual).tempfile_in(parent);
+    let mut file = file.map_err(io("create a file in", parent))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io("write", path))?;
+    file.persist(path).map_err(|error| io("write", path)(error.error))?;
+    Ok(())
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
@@ -241,10 +250,16 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("write", path))
 }
 
-/// A name beside `path`, of this process alone.
-fn aside(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+/// The folder that `path` lies in, made if it is missing.
+fn parent(path: &Path) -> Result<&Path, ExportError> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(io("create", parent))?;
+    Ok(parent)
+}
+
+/// What the names of temporary things beside `path` begin with: they are named after it.
+fn aside(path: &Path) -> String {
+    format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
 fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> ExportError + 'a {

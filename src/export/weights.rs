@@ -22,6 +22,9 @@ pub const DESCRIPTION: &str = "looptrans";
 /// Channels per attention head in every published DINO model; a file with others says so in its description.
 const HEAD_CHANNELS: usize = 64;
 
+/// Blocks of a backbone: several times those of any published one, and few enough to list every tensor of.
+const MAX_DEPTH: usize = 256;
+
 /// What a weights file says about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -259,6 +262,9 @@ impl<'a> Reader<'a> {
 
         // Counted, not the highest number: a key may name any.
         let depth = self.views.keys().filter_map(|key| block_of(key)).collect::<HashSet<_>>().len();
+        if depth > MAX_DEPTH {
+            return Err(self.refuse("transformer blocks", format!("at most {MAX_DEPTH}"), depth.to_string()));
+        }
         let patches = tokens - 1;
         let grid = patches.isqrt();
         if grid == 0 || grid * grid != patches {
@@ -336,8 +342,9 @@ impl<'a> Reader<'a> {
                 tensors.insert(entry.key.clone(), tensor);
             }
         }
-        let known = |key: &String| layout::is_cluster(key) || entries.iter().any(|entry| entry.key == *key);
-        problems.unexpected = self.views.keys().filter(|key| !known(key)).cloned().collect();
+        let known: HashSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        let expected = |key: &String| layout::is_cluster(key) || known.contains(key.as_str());
+        problems.unexpected = self.views.keys().filter(|key| !expected(key)).cloned().collect();
         problems.unexpected.sort();
         self.refuse_problems(problems)?;
         Ok(tensors)

@@ -1,6 +1,10 @@
 //! Do two ways to compute one model give the same answers? For an engine that is to take the place of what runs.
 
-use super::{Answer, ParityError, compare::Gap, pictures::Pictures};
+use super::{
+    Answer, ParityError,
+    compare::{Gap, worse},
+    pictures::Pictures,
+};
 use crate::{contract::Precision, perceive::FrameError};
 
 /// One model's answers to a row of pictures.
@@ -50,7 +54,7 @@ impl Answers {
             maps.add("heatmap", &expected.maps, &found.maps, None)?;
             presence.add("presence", &expected.presence, &found.presence, Some(1.0))?;
         }
-        Ok(Disagreement { found: maps.drift().of_range.max(presence.drift().of_range), allowed })
+        Ok(Disagreement { found: worse(maps.drift().of_range, presence.drift().of_range), allowed })
     }
 }
 
@@ -94,6 +98,13 @@ mod tests {
     fn nan_holds_never_and_the_limit_itself_does() {
         let holds = |found| Disagreement { found, allowed: 0.1 }.holds();
         assert!(holds(0.1) && !holds(0.100_001) && !holds(f64::NAN));
+        for (maps, presence) in [([f32::NAN, 10.0], 0.5), ([0.0, f32::NAN], 0.5), ([0.0, 10.0], f32::NAN)] {
+            let (good, bad) = (row([0.0, 10.0], 0.5), row(maps, presence));
+            for (one, other) in [(&good, &bad), (&bad, &good)] {
+                let disagreement = one.differ(other, f64::MAX).unwrap();
+                assert!(!disagreement.holds() && disagreement.found.is_nan(), "{maps:?} {presence}");
+            }
+        }
     }
 
     #[test]

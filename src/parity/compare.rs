@@ -80,21 +80,26 @@ impl Gap {
         let (mut most, mut low, mut high) = (0.0_f64, f64::INFINITY, f64::NEG_INFINITY);
         for (expected, found) in expected.iter().zip(found) {
             let (expected, found) = (f64::from(*expected), f64::from(*found));
-            most = most.max((expected - found).abs());
+            most = worse(most, (expected - found).abs());
             self.sum += (expected - found).abs();
             (low, high) = (low.min(expected), high.max(expected));
         }
         self.count += expected.len();
-        self.max_abs = self.max_abs.max(most);
+        self.max_abs = worse(self.max_abs, most);
         // A flat output has no range: any difference is too much of it, and none is none.
         let range = range.unwrap_or(high - low).max(f64::MIN_POSITIVE);
-        self.of_range = self.of_range.max(most / range);
+        self.of_range = worse(self.of_range, most / range);
         Ok(())
     }
 
     pub fn drift(&self) -> Drift {
         Drift { max_abs: self.max_abs, mean_abs: self.sum / self.count.max(1) as f64, of_range: self.of_range }
     }
+}
+
+/// The larger difference. NaN is the worst and stays, where `f64::max` would drop it.
+pub(super) fn worse(one: f64, other: f64) -> f64 {
+    if one.is_nan() || one >= other { one } else { other }
 }
 
 /// Scores of the final heatmaps so far.

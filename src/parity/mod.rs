@@ -38,7 +38,7 @@ pub enum ParityError {
         source: std::io::Error,
     },
     /// There is nothing to compare on.
-    #[error("parity: {path}: expected pictures (.jpg, .jpeg, .png), found none")]
+    #[error("parity: {path}: expected JPEG or PNG pictures, found none")]
     NoPictures {
         /// The folder.
         path: PathBuf,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::ParityError;
 use crate::{
     contract::{PictureSource, Size},
-    export::seeded,
+    export::{precision::folder_pictures, seeded},
     perceive::{decode::Limits, picture, preprocess::Preprocessor},
 };
 
@@ -33,23 +33,15 @@ impl Pictures {
         Self { size, from: From::Rule { count } }
     }
 
-    /// At most `count` of a folder's pictures, evenly spread over their names in order.
+    /// At most `count` of a folder's pictures, by [`folder_pictures`].
     ///
     /// # Errors
     /// The folder can't be read, or has none.
     pub fn from_folder(folder: &Path, count: usize, size: Size, limits: Limits) -> Result<Self, ParityError> {
-        let refuse = |source| ParityError::Folder { path: folder.to_owned(), source };
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(refuse)? {
-            let path = entry.map_err(refuse)?.path();
-            let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-            if matches!(ending.as_deref(), Some("jpg" | "jpeg" | "png")) {
-                files.push(path);
-            }
-        }
-        files.sort();
-        let (there, taken) = (files.len(), files.len().min(count));
-        let files: Vec<PathBuf> = (0..taken).map(|index| files[index * there / taken].clone()).collect();
+        // Decoded once more when it is asked for: thousands of them are too much to keep.
+        let load = |file: &Path| picture::load(file, &limits).map(|_| file.to_owned());
+        let found = folder_pictures(folder, count, load);
+        let (files, _) = found.map_err(|source| ParityError::Folder { path: folder.to_owned(), source })?;
         if files.is_empty() {
             return Err(ParityError::NoPictures { path: folder.to_owned() });
         }
@@ -137,15 +129,18 @@ mod tests {
             let picture = image::RgbImage::from_pixel(10, 7, image::Rgb([10 * level; 3]));
             picture.save(folder.path().join(format!("{level}.png"))).unwrap();
         }
-        std::fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
+        // What stands in the way of a picture is passed over: its name's place goes to the next.
+        std::fs::write(folder.path().join("0.jpg"), "no picture").unwrap();
+        std::fs::write(folder.path().join("._5.png"), "of another system").unwrap();
+        std::fs::create_dir(folder.path().join("x.png")).unwrap();
         let levels = |count| {
             let pictures = Pictures::from_folder(folder.path(), count, SIZE, LIMITS).unwrap();
             pictures.iter().map(|picture| picture.unwrap()[3 * 48 * 64 - 1]).collect::<Vec<u8>>()
         };
-        assert_eq!(levels(3), [0, 30, 60]);
+        assert_eq!(levels(3), [0, 20, 50]);
         assert_eq!(levels(50).len(), 9);
         let empty = tempfile::tempdir().unwrap();
         let error = Pictures::from_folder(empty.path(), 3, SIZE, LIMITS).unwrap_err().to_string();
-        assert!(error.contains("expected pictures"), "{error}");
+        assert!(error.contains("expected JPEG or PNG pictures"), "{error}");
     }
 }

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -14,8 +15,8 @@ use serde::Serialize;
 
 use super::ParityError;
 use crate::{
-    contract::{Calibration, PresenceQuality, PresenceSource, SourceQuality},
-    data::Dataset,
+    contract::{Calibration, PresenceQuality, PresenceSource, SourceQuality, sha256_hex},
+    data::{Dataset, TestItem},
     export::{
         bundle::{self, Settings},
         graph::Batch,
@@ -72,7 +73,8 @@ pub struct Subject<'a> {
 }
 
 impl Labelled {
-    /// The test pictures of a dataset, each file name of an object once: one picture may lie under several actions.
+    /// The test pictures of a dataset, each content of an object once: one picture may lie under several actions, and
+    /// names are often counted anew in each folder.
     pub fn of(dataset: &Dataset) -> Self {
         let mut affords: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         let trained = dataset.train.iter().map(|folder| (folder.object.as_str(), folder.label));
@@ -80,16 +82,18 @@ impl Labelled {
         for (object, label) in trained.chain(tested) {
             affords.entry(object).or_default().insert(dataset.affordances[label].clone());
         }
-        let mut pictures = BTreeMap::new();
-        for item in &dataset.test {
-            pictures.entry((item.object.as_str(), item.picture.file_name())).or_insert(&item.picture);
+        let mut seen = BTreeSet::new();
+        let mut items: Vec<&TestItem> = dataset.test.iter().collect();
+        // All of an object together, so that every second one is half of each object's.
+        items.sort_by_key(|item| (&item.object, item.picture.file_name(), item.label));
+        let mut pictures = Vec::new();
+        for TestItem { object, picture, .. } in items {
+            // One that can't be read stays: whoever decodes it says why.
+            if fs::read(picture).map_or(true, |bytes| seen.insert((object, sha256_hex(&bytes)))) {
+                pictures.push((picture.clone(), affords[object.as_str()].clone()));
+            }
         }
-        let with_actions = pictures.into_iter().map(|((object, _), path)| (path.clone(), affords[object].clone()));
-        Self {
-            pictures: with_actions.collect(),
-            actions: dataset.affordances.iter().cloned().collect(),
-            folder: dataset.folder.clone(),
-        }
+        Self { pictures, actions: dataset.affordances.iter().cloned().collect(), folder: dataset.folder.clone() }
     }
 
     /// Pictures.
@@ -191,6 +195,29 @@ pub fn calibrate(
     Ok((chosen.source, quality))
 }
 
+/// Measures the figures of a calibrated bundle's own source again, on the same pictures as [`calibrate`]: for one in another
+/// precision, which moves them. `labelled` is what it was calibrated on, `quality` what [`calibrate`] gave.
+///
+/// # Errors
+/// Those of [`calibrate`].
+pub fn measure_again(
+    model: &mut Model,
+    labelled: &Labelled,
+    limits: &Limits,
+    quality: &mut PresenceQuality,
+    progress: &mut dyn FnMut(),
+) -> Result<(), ParityError> {
+    let too_few = || ParityError::TooFewLabelled { path: labelled.folder.clone() };
+    let (own, calibration) = (model.contract().presence.source, quality.calibration);
+    let [_, measured] = ask(model, labelled, (limits, calibration), progress)?;
+    for source in quality.sources.iter_mut().filter(|source| source.source == own) {
+        source.auroc = auroc(&measured).ok_or_else(too_few)?;
+        source.ece_before = ece(&measured, Calibration::NONE).ok_or_else(too_few)?;
+        source.ece_after = ece(&measured, calibration).ok_or_else(too_few)?;
+    }
+    Ok(())
+}
+
 /// Every judged pair of the pictures to fit on, and of those to measure on.
 fn judge(
     subject: &Subject<'_>,
@@ -202,13 +229,23 @@ fn judge(
     let weights = Weights::read(weights_file, source)?;
     let settings = Settings { presence: source, calibration: MEASURING, batch: Batch::One, ..settings.clone() };
     let bundle = bundle::build(&weights, Path::new("the graph to measure presence with"), &settings)?;
-    let mut model = Model::load(&bundle, infer)?;
-    let mut preprocessor = Preprocessor::new(bundle.contract.input);
+    ask(&mut Model::load(&bundle, infer)?, labelled, (&limits, MEASURING), progress)
+}
+
+/// [`judge`], by a model whose graph has the calibration `folded`.
+fn ask(
+    model: &mut Model,
+    labelled: &Labelled,
+    (limits, folded): (&Limits, Calibration),
+    progress: &mut dyn FnMut(),
+) -> Result<[Vec<Judged>; 2], ParityError> {
+    let actions = model.contract().actions.clone();
+    let mut preprocessor = Preprocessor::new(model.contract().input);
     let mut halves = [Vec::new(), Vec::new()];
     for (index, (path, affords)) in labelled.pictures.iter().enumerate() {
-        let pixels = picture::load_for(path, &limits, &mut preprocessor)?;
+        let pixels = picture::load_for(path, limits, &mut preprocessor)?;
         let answer = model.run(&pixels)?;
-        halves[index % 2].extend(labelled.pairs(&bundle.contract.actions, answer.presence, affords, MEASURING));
+        halves[index % 2].extend(labelled.pairs(&actions, answer.presence, affords, folded));
         progress();
     }
     Ok(halves)

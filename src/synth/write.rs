@@ -85,6 +85,10 @@ pub fn write(settings: &Settings, progress: &(dyn Fn() + Sync)) -> Result<Report
 /// Is the place free, or an empty folder?
 fn room(out: &Path) -> Result<(), SynthError> {
     let exists = |found: &str| Err(SynthError::Exists { path: out.to_owned(), found: found.to_owned() });
+    if out.file_name().is_none() {
+        // Another folder would take its place, under the feet of whoever stands in it.
+        return exists("a folder that is not called by its name");
+    }
     match fs::symlink_metadata(out) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("look at", out)(error)),

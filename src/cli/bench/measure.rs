@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::variants::Role;
 use crate::{
     contract::Size,
     perceive::infer::{BatchModel, GraphShare},
@@ -47,6 +48,7 @@ impl Engine {
 /// One row of a group.
 pub(super) struct Contestant {
     pub name: String,
+    pub role: Role,
     pub input: Size,
     pub provider: &'static str,
     pub graph: Option<GraphShare>,
@@ -56,8 +58,8 @@ pub(super) struct Contestant {
 }
 
 impl Contestant {
-    pub fn new(name: &str, input: Size, engine: Engine) -> Self {
-        Self { name: name.to_owned(), input, provider: "cpu", graph: None, engine, times: Vec::new() }
+    pub fn new((name, role): (&str, Role), input: Size, engine: Engine) -> Self {
+        Self { name: name.to_owned(), role, input, provider: "cpu", graph: None, engine, times: Vec::new() }
     }
 
     fn time(&mut self) -> anyhow::Result<()> {

@@ -26,7 +26,7 @@ use crate::{
 };
 use measure::{Contestant, Engine};
 use report::{Group, Report, Row};
-use variants::{Built, Source};
+use variants::{Built, Role, Source};
 
 /// Measure how long the model takes on this machine, by precision, input size, batch and threads.
 ///
@@ -172,7 +172,7 @@ impl Bench {
         for source in sources {
             built.extend(source.build(setup.size)?);
         }
-        built.push(Built { name: yardstick::NAME.to_owned(), bundle: yardstick::bundle() });
+        built.push(Built { name: yardstick::NAME.to_owned(), role: Role::Yardstick, bundle: yardstick::bundle() });
         let mut contestants = Vec::new();
         for built in &built {
             bar.set_message(format!("{setup}: loading {}", built.name));
@@ -197,13 +197,13 @@ impl Bench {
             thread_spinning: self.spinning,
             ..InferSettings::default()
         };
-        let Built { name, bundle } = built;
-        let pictures = if name == yardstick::NAME { 1 } else { setup.batch };
+        let Built { name, role, bundle } = built;
+        let pictures = if *role == Role::Yardstick { 1 } else { setup.batch };
         let model = BatchModel::load(bundle, &settings, pictures).with_context(|| name.clone())?;
         let (used, graph) = (model.provider().used.name(), model.provider().graph.clone());
         let pixels = pixels(&bundle.contract.input, pictures);
         let engine = Engine::OnnxRuntime { model: Box::new(model), pixels };
-        let mut contestant = Contestant::new(name, bundle.contract.input, engine);
+        let mut contestant = Contestant::new((name, *role), bundle.contract.input, engine);
         (contestant.provider, contestant.graph) = (used, graph);
         Ok(contestant)
     }

@@ -4,12 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 
-use super::{
-    Setup,
-    measure::Contestant,
-    variants::{FP32, REFERENCE},
-    yardstick,
-};
+use super::{Setup, measure::Contestant, variants::Role};
 
 /// Everything that was measured.
 #[derive(Serialize)]
@@ -37,6 +32,8 @@ pub(super) struct Group {
 #[derive(Serialize)]
 pub(super) struct Row {
     name: String,
+    #[serde(skip)]
+    role: Role,
     input: [u32; 2],
     provider: &'static str,
     median_ms: f64,
@@ -73,12 +70,13 @@ fn processor() -> String {
 
 impl Row {
     pub fn new(contestant: &Contestant) -> Self {
-        let Contestant { name, input, provider, graph, times, .. } = contestant;
+        let Contestant { name, role, input, provider, graph, times, .. } = contestant;
         let median_ms = quantile(times, 0.5);
         let graph = graph.clone().unwrap_or_default();
         let gmac = (graph.multiply_adds > 0).then_some(graph.multiply_adds as f64 / 1e9);
         Self {
             name: name.clone(),
+            role: *role,
             input: [input.height, input.width],
             provider,
             median_ms,
@@ -103,13 +101,13 @@ impl Row {
 
 impl Group {
     pub fn new(setup: Setup, mut rows: Vec<Row>) -> Self {
-        let find = |name: &str| rows.iter().find(|row| row.name == name);
-        let times = |name: &str| find(name).map(|row| row.times.clone());
+        let find = |role: Role| rows.iter().find(|row| row.role == role);
+        let times = |role: Role| find(role).map(|row| row.times.clone());
         // Among bundles, the first one given stands in.
         let first = || rows.first().map(|row| row.times.clone());
-        let (reference, fp32) = (times(REFERENCE).or_else(first), times(FP32));
-        let best = find(yardstick::NAME).and_then(|row| Some((row.gmac?, row.times.clone())));
-        let is_model = |row: &&mut Row| row.name != yardstick::NAME;
+        let (reference, fp32) = (times(Role::Reference).or_else(first), times(Role::Fp32));
+        let best = find(Role::Yardstick).and_then(|row| Some((row.gmac?, row.times.clone())));
+        let is_model = |row: &&mut Row| row.role != Role::Yardstick;
         for row in rows.iter_mut().filter(is_model) {
             row.ratio_to_reference = reference.as_deref().map(|times| row.ratio_to(times));
             row.ratio_to_fp32 = fp32.as_deref().map(|times| row.ratio_to(times));

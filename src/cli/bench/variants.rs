@@ -16,14 +16,23 @@ use crate::{
     perceive::infer::InferSettings,
 };
 
-/// The row that the others are compared with.
-pub(super) const REFERENCE: &str = "reference";
-/// The row that other precisions are compared with.
-pub(super) const FP32: &str = "fp32";
+/// What a row is for the others. Its name does not tell: a bundle may be called anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// All are compared with it.
+    Reference,
+    /// Other precisions are compared with it.
+    Fp32,
+    /// No model: what the machine can do.
+    Yardstick,
+    /// It is compared only.
+    Other,
+}
 
 /// One way to build a model from weights.
 struct Variant {
     name: &'static str,
+    role: Role,
     rewrites: fn() -> Rewrites,
     precision: Precision,
 }
@@ -34,10 +43,10 @@ const CALIBRATION_PICTURES: usize = 2;
 /// All of them: a new one is a line here. Int8 is the fastest that can be, no layer left in float for its drift: for one
 /// calibrated on pictures of the user's own, a bundle is measured beside them.
 const VARIANTS: [Variant; 4] = [
-    Variant { name: REFERENCE, rewrites: Rewrites::none, precision: Precision::Fp32 },
-    Variant { name: FP32, rewrites: Rewrites::standard, precision: Precision::Fp32 },
-    Variant { name: "fp16", rewrites: Rewrites::standard, precision: Precision::Fp16 },
-    Variant { name: "int8", rewrites: Rewrites::standard, precision: Precision::Int8 },
+    Variant { name: "reference", role: Role::Reference, rewrites: Rewrites::none, precision: Precision::Fp32 },
+    Variant { name: "fp32", role: Role::Fp32, rewrites: Rewrites::standard, precision: Precision::Fp32 },
+    Variant { name: "fp16", role: Role::Other, rewrites: Rewrites::standard, precision: Precision::Fp16 },
+    Variant { name: "int8", role: Role::Other, rewrites: Rewrites::standard, precision: Precision::Int8 },
 ];
 
 impl Variant {
@@ -56,13 +65,14 @@ impl Variant {
                 parity::pictures::Pictures::drawn(CALIBRATION_PICTURES, size).iter().collect::<Result<_, _>>()?;
         }
         let asked = Change { precision: self.precision, pictures: &pictures, settings: &int8 };
-        Ok(Built { name: self.name.to_owned(), bundle: change(bundle, &asked)?.bundle })
+        Ok(Built { name: self.name.to_owned(), role: self.role, bundle: change(bundle, &asked)?.bundle })
     }
 }
 
 /// A model in memory.
 pub(super) struct Built {
     pub name: String,
+    pub role: Role,
     pub bundle: Bundle,
 }
 
@@ -103,7 +113,7 @@ impl Source {
             Self::Bundle(bundle) if bundle.contract.input == size => {
                 let Bundle { folder, contract, onnx } = bundle.as_ref();
                 let bundle = Bundle { folder: folder.clone(), contract: contract.clone(), onnx: onnx.clone() };
-                Ok(vec![Built { name: folder.display().to_string(), bundle }])
+                Ok(vec![Built { name: folder.display().to_string(), role: Role::Other, bundle }])
             }
             Self::Bundle(_) => Ok(Vec::new()),
         }
@@ -125,6 +135,6 @@ impl Source {
             threads: setup.threads,
         };
         let eager = Eager::load(path, &settings)?;
-        Ok(Some(Contestant::new("libtorch eager", setup.size, Engine::Libtorch(Box::new(eager)))))
+        Ok(Some(Contestant::new(("libtorch eager", Role::Other), setup.size, Engine::Libtorch(Box::new(eager)))))
     }
 }

@@ -101,7 +101,8 @@ pub(super) struct Export {
     /// A folder to take these pictures from (JPEG, PNG); drawn by rule if not given.
     #[arg(long, value_name = "FOLDER")]
     pictures: Option<PathBuf>,
-    /// The largest difference, as a part of the class maps' range in a picture (of 1 for presence), to export with.
+    /// The largest difference of the graph in f32, as a part of the class maps' range in a picture (of 1 for presence), to
+    /// export with.
     #[arg(long, value_name = "PART", default_value_t = 1e-4)]
     tolerance: f64,
     /// Export above the tolerance as well; model.yaml tells the drift.
@@ -126,17 +127,21 @@ pub(super) struct Export {
 impl Export {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let mut settings = self.settings()?;
-        self.precision.check()?;
+        self.check()?;
         // Before the long work.
         bundle::room(&self.out, self.force)?;
-        let presence = self.presence.calibrate(&self.weights, &mut settings, &on_cpu())?;
+        let calibrated = self.presence.calibrate(&self.weights, &mut settings, &on_cpu())?;
+        let (labelled, quality) = calibrated.unzip();
         let weights = Weights::read(&self.weights, settings.presence)?;
         let mut bundle = bundle::build(&weights, &self.out, &settings)?;
-        bundle.contract.provenance.presence = presence;
+        bundle.contract.provenance.presence = quality;
         let calibration = self.precision.pictures(bundle.contract.input)?;
-        if self.parity > 0 {
-            let pictures = self.pictures(self.parity, bundle.contract.input)?;
-            let parity = self.compare((&weights, &settings), &bundle, &pictures).map_err(explain_library)?;
+        let pictures = match self.parity {
+            0 => None,
+            count => Some(self.pictures(count, bundle.contract.input)?),
+        };
+        if let Some(pictures) = &pictures {
+            let parity = self.compare((&weights, &settings), &bundle, pictures).map_err(explain_library)?;
             if !parity.holds() && !self.allow_drift {
                 bail!("nothing was exported: {}. --allow-drift exports all the same", report::drift(&parity));
             }
@@ -144,14 +149,29 @@ impl Export {
         }
         let effects = if self.explain { Some(self.effects(&weights, &settings, &bundle)?) } else { None };
         let (mut bundle, precision) = self.precision.apply(bundle, calibration)?;
-        if self.parity > 0 && bundle.contract.provenance.precision != Precision::Fp32 {
-            // The tolerance is for the f32 graph, which has kept it: what is written tells of the bundle as it is.
-            let pictures = self.pictures(self.parity, bundle.contract.input)?;
-            bundle.contract.provenance.parity = Some(self.compare((&weights, &settings), &bundle, &pictures)?);
+        if bundle.contract.provenance.precision != Precision::Fp32 {
+            // What is written tells of the bundle as it is; the tolerance is for the f32 graph, which has kept it.
+            if let Some(pictures) = &pictures {
+                bundle.contract.provenance.parity = Some(self.compare((&weights, &settings), &bundle, pictures)?);
+            }
+            if let Some(labelled) = &labelled {
+                presence::measure_again(&mut bundle, labelled, &on_cpu())?;
+            }
         }
         bundle::store(&bundle, self.force)?;
         let report = ExportReport::new(&bundle, effects, &precision);
         super::print_report(self.json, &report, &report.rows())
+    }
+
+    /// Before any work.
+    fn check(&self) -> anyhow::Result<()> {
+        if !(self.tolerance.is_finite() && self.tolerance >= 0.0) {
+            bail!("--tolerance: expected a number of 0 or more, found {}", self.tolerance);
+        }
+        if !(0.0..=1.0).contains(&self.heat_threshold) {
+            bail!("--heat-threshold: expected 0 to 1, found {}", self.heat_threshold);
+        }
+        self.precision.check()
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {

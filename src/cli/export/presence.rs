@@ -7,11 +7,11 @@ use clap::{Args, ValueEnum};
 
 use super::super::{data::LIMITS, progress};
 use crate::{
-    contract::{PresenceQuality, PresenceSource},
+    contract::{Bundle, PresenceQuality, PresenceSource},
     data::{Dataset, index::Source},
     export::bundle::Settings,
-    parity::presence::{Labelled, Subject, calibrate},
-    perceive::infer::InferSettings,
+    parity::presence::{self, Labelled, Subject, calibrate},
+    perceive::infer::{InferSettings, Model},
 };
 
 #[derive(Debug, Args)]
@@ -66,13 +66,14 @@ impl PresenceArguments {
         }
     }
 
-    /// Calibrates presence, if that is asked for: sets its source and its calibration.
+    /// Calibrates presence, if that is asked for: sets its source and its calibration, and gives the pictures with what was
+    /// measured on them.
     pub fn calibrate(
         &self,
         weights_file: &Path,
         settings: &mut Settings,
         infer: &InferSettings,
-    ) -> anyhow::Result<Option<PresenceQuality>> {
+    ) -> anyhow::Result<Option<(Labelled, PresenceQuality)>> {
         let Some(root) = &self.calibrate else { return Ok(None) };
         let labelled = Labelled::of(&Dataset::open(&Source { root, split: None, affordances: &[] })?);
         let sources = match self.presence {
@@ -84,6 +85,16 @@ impl PresenceArguments {
         let (source, quality) = calibrate(&subject, &labelled, &sources, &mut || bar.inc(1))?;
         bar.finish_and_clear();
         (settings.presence, settings.calibration) = (source, quality.calibration);
-        Ok(Some(quality))
+        Ok(Some((labelled, quality)))
     }
+}
+
+/// Makes what a bundle says of its presence true of the bundle as it is.
+pub(super) fn measure_again(bundle: &mut Bundle, labelled: &Labelled, infer: &InferSettings) -> anyhow::Result<()> {
+    let mut model = Model::load(bundle, infer)?;
+    let Some(quality) = &mut bundle.contract.provenance.presence else { return Ok(()) };
+    let bar = progress::counting("judging presence", labelled.len())?;
+    presence::measure_again(&mut model, labelled, &LIMITS, quality, &mut || bar.inc(1))?;
+    bar.finish_and_clear();
+    Ok(())
 }

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::precision::PrecisionReport;
 use crate::{
-    contract::{Bundle, Calibration, Drift, ModelContract, Parity, PictureSource, PresenceQuality, SourceQuality},
+    contract::{
+        Bundle, Calibration, Drift, ModelContract, Parity, PictureSource, Precision, PresenceQuality, SourceQuality,
+    },
     parity::rewrites::Effect,
 };
 
@@ -47,7 +49,7 @@ impl<'a> ExportReport<'a> {
         rows.extend(effect_rows(self.rewrites.as_deref().unwrap_or_default()));
         match &provenance.parity {
             None => rows.push(("parity", "nothing was compared".to_owned())),
-            Some(parity) => rows.extend(parity_rows(parity)),
+            Some(parity) => rows.extend(parity_rows(parity, provenance.precision)),
         }
         rows
     }
@@ -81,7 +83,7 @@ fn effect_rows(effects: &[Effect]) -> Vec<(&'static str, String)> {
     rows
 }
 
-fn parity_rows(parity: &Parity) -> Vec<(&'static str, String)> {
+fn parity_rows(parity: &Parity, precision: Precision) -> Vec<(&'static str, String)> {
     let from = match parity.pictures_from {
         PictureSource::Drawn => "drawn pictures",
         PictureSource::Folder => "pictures",
@@ -90,8 +92,10 @@ fn parity_rows(parity: &Parity) -> Vec<(&'static str, String)> {
     let of = |Drift { max_abs, mean_abs, of_range }: &Drift| {
         format!("max {max_abs:.1e}, mean {mean_abs:.1e}, {of_range:.1e} of the range")
     };
+    let whose = if precision == Precision::Fp32 { "" } else { " of the graph in f32" };
+    let tolerance = format!("tolerance{whose} {:.0e}", parity.tolerance);
     let mut rows = vec![
-        ("parity", format!("with {against} on {} {from}; tolerance {:.0e}", parity.pictures, parity.tolerance)),
+        ("parity", format!("with {against} on {} {from}; {tolerance}", parity.pictures)),
         ("- heatmap", of(&parity.heatmap)),
         ("- presence", of(&parity.presence)),
     ];

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::{
     affordance::VOCABULARIES,
     export::{
+        bundle::nearest,
         seeded::{self, Architecture},
         weights::Description,
     },
@@ -69,9 +70,10 @@ fn vocabulary(text: &str) -> anyhow::Result<Vec<&str>> {
         return Ok(actions.to_vec());
     }
     let actions: Vec<&str> = text.split(',').map(str::trim).collect();
-    let names: Vec<&str> = VOCABULARIES.iter().map(|(name, _)| *name).collect();
-    if actions.len() == 1 && text.contains('-') {
-        bail!("--actions {text:?}: expected one of {} or a list like cut,hold,open", names.join(", "));
+    let names = VOCABULARIES.map(|(name, _)| name);
+    if let ([action], Some(near)) = (&actions[..], nearest(text, names.into_iter())) {
+        let names = names.join(", ");
+        bail!("--actions {action:?}: expected one of {names} or a list like cut,hold,open; did you mean {near:?}?");
     }
     for (index, action) in actions.iter().enumerate() {
         if action.is_empty() || actions[..index].contains(action) {
@@ -90,6 +92,7 @@ mod tests {
         assert_eq!(vocabulary("hico-iif").unwrap().len(), 10);
         assert_eq!(vocabulary("cut, hold").unwrap(), ["cut", "hold"]);
         assert_eq!(vocabulary("cut").unwrap(), ["cut"]);
+        assert_eq!(vocabulary("pick-up").unwrap(), ["pick-up"]);
         for (wrong, expected) in
             [("agd20k-sen", "expected one of agd20k-seen"), ("cut,cut", "\"cut\""), ("a,,b", "\"\"")]
         {

@@ -2,13 +2,15 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, OpenOptions},
+    fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+
+use crate::export::bundle::write_file;
 
 /// The file that tells of all pictures.
 pub(super) const REGIONS: &str = "regions.json";
@@ -56,9 +58,11 @@ impl Outputs {
 
     pub fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = self.folder.join(name);
-        let mut how = OpenOptions::new();
-        how.write(true).create(self.force).create_new(!self.force).truncate(self.force);
-        let written = how.open(&path).and_then(|mut file| file.write_all(bytes));
+        if self.force {
+            // In the place of what is there: written through a link, a result would end up elsewhere.
+            return Ok(write_file(&path, bytes)?);
+        }
+        let written = File::create_new(&path).and_then(|mut file| file.write_all(bytes));
         written.with_context(|| format!("cannot write {}", path.display()))
     }
 

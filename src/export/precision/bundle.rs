@@ -70,6 +70,7 @@ fn quantisation(int8: &Int8, pictures: usize) -> Quantisation {
     let in_float = int8.layers.iter().filter(|layer| layer.in_float);
     Quantisation {
         calibration_pictures: u32::try_from(pictures).unwrap_or(u32::MAX),
+        judged_pictures: u32::try_from(int8.judged_on).ok(),
         ranges: int8.rule.name().to_owned(),
         weight_bits: int8.weight_bits,
         int8_share: int8.share,

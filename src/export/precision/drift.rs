@@ -2,7 +2,7 @@
 
 use ndarray::ArrayView2;
 
-use super::PrecisionError;
+use super::{PrecisionError, calibrate::spread};
 use crate::{
     contract::{OUTPUT_HEATMAP, OUTPUT_PRESENCE, Size},
     metrics,
@@ -29,10 +29,10 @@ pub struct HeatDrift {
 
 /// Knows the first graph's answers and judges others by them.
 pub struct Judge<'a> {
-    pictures: &'a [Vec<u8>],
     settings: &'a InferSettings,
     size: Size,
-    references: Vec<Answer>,
+    /// Each picture with the first graph's answer.
+    references: Vec<(&'a [u8], Answer)>,
 }
 
 struct Answer {
@@ -45,10 +45,21 @@ impl<'a> Judge<'a> {
     ///
     /// # Errors
     /// ONNX Runtime fails.
-    pub fn new(onnx: &[u8], pictures: &'a [Vec<u8>], settings: &'a InferSettings) -> Result<Self, PrecisionError> {
+    pub fn new(
+        onnx: &[u8],
+        pictures: impl IntoIterator<Item = &'a Vec<u8>>,
+        settings: &'a InferSettings,
+    ) -> Result<Self, PrecisionError> {
         let mut probe = Probe::open(onnx, &[], settings)?;
-        let references = pictures.iter().map(|picture| answer(&mut probe, picture)).collect::<Result<_, _>>()?;
-        Ok(Self { pictures, settings, size: probe.input(), references })
+        let pictures = pictures.into_iter().map(Vec::as_slice);
+        let answered = pictures.map(|picture| Ok((picture, answer(&mut probe, picture)?)));
+        let references = answered.collect::<Result<_, PrecisionError>>()?;
+        Ok(Self { settings, size: probe.input(), references })
+    }
+
+    /// How many pictures there are.
+    pub fn pictures(&self) -> usize {
+        self.references.len()
     }
 
     /// The drift of a graph on all pictures.
@@ -56,10 +67,10 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// As [`Self::judge_on`].
     pub fn judge(&self, onnx: &[u8]) -> Result<HeatDrift, PrecisionError> {
-        self.judge_on(onnx, self.pictures.len())
+        self.judge_on(onnx, self.pictures())
     }
 
-    /// The drift of a graph on the first pictures, `count` of them.
+    /// The drift of a graph on `count` of the pictures, evenly spread.
     ///
     /// # Errors
     /// ONNX Runtime fails; the graph's answers have other sides or are not finite; or no reference has any heat.
@@ -67,7 +78,7 @@ impl<'a> Judge<'a> {
         let mut probe = Probe::open(onnx, &[], self.settings)?;
         let mut sum = HeatDrift { sim: 0.0, kld: 0.0, presence: 0.0 };
         let mut maps = 0_u32;
-        for (picture, reference) in self.pictures.iter().zip(&self.references).take(count) {
+        for (picture, reference) in spread(&self.references, count) {
             let found = answer(&mut probe, picture)?;
             for (found, reference) in self.heats(&found.maps)?.iter().zip(&self.heats(&reference.maps)?) {
                 // A flat map is cold everywhere: there is nothing to be near to.
@@ -83,7 +94,7 @@ impl<'a> Judge<'a> {
             sum.presence = differences.map(f64::from).fold(sum.presence, f64::max);
         }
         if maps == 0 {
-            return Err(PrecisionError::NoHeat { pictures: count.min(self.pictures.len()) });
+            return Err(PrecisionError::NoHeat { pictures: count.min(self.pictures()) });
         }
         Ok(HeatDrift { sim: sum.sim / f64::from(maps), kld: sum.kld / f64::from(maps), ..sum })
     }

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 #[cfg(feature = "onnx")]
 pub use self::{
     bundle::{Change, Changed, change},
-    calibrate::{MAX_PICTURES, Pictures, observe},
+    calibrate::{MAX_PICTURES, Pictures, folder_pictures, observe},
     drift::{HeatDrift, Judge},
     search::{Int8, Int8Settings, LayerDrift, int8},
 };

@@ -2,12 +2,16 @@
 
 use prost::Message;
 
-use super::{HeatDrift, Judge, Kind, Layer, Observations, PrecisionError, RangeRule, calibrate::observe, layers, qdq};
+use super::{
+    HeatDrift, Judge, Kind, Layer, Observations, PrecisionError, RangeRule,
+    calibrate::{observe, spread},
+    layers, qdq,
+};
 use crate::{onnx::proto::ModelProto, perceive::infer::InferSettings};
 
-/// Pictures that each layer's own drift is measured on: one session per layer, so a few have to do.
+/// Pictures, of those below, that each layer's own drift is measured on: one session per layer, so a few have to do.
 const PICTURES_PER_LAYER: usize = 8;
-/// Pictures that a whole graph is judged on.
+/// Pictures that a whole graph is judged on, evenly spread over those that it was calibrated with.
 const PICTURES_PER_GRAPH: usize = 32;
 /// A layer with a smaller share of all multiplications stays in float: there is nothing to gain.
 const SMALLEST_SHARE: f64 = 1e-3;
@@ -17,7 +21,7 @@ const SMALLEST_SHARE: f64 = 1e-3;
 pub struct Int8Settings {
     /// 7 or 8 bits of a weight.
     pub weight_bits: u8,
-    /// The wish: mean SIM between the final heatmaps of f32 and int8 on the calibration pictures.
+    /// The wish: mean SIM between the final heatmaps of f32 and int8 on the pictures that are judged on.
     pub least_sim: f64,
     /// The library and the number of threads for running graphs.
     pub infer: InferSettings,
@@ -43,6 +47,8 @@ pub struct Int8 {
     pub model: ModelProto,
     /// Its drift from the graph in f32.
     pub drift: HeatDrift,
+    /// Pictures that drifts are of, a part of those for calibration.
+    pub judged_on: usize,
     /// The drift with nothing left in float by measure.
     pub drift_of_all: HeatDrift,
     /// The rule that drifted less.
@@ -60,7 +66,8 @@ pub struct Int8 {
 
 /// Quantises a graph in f32 as far as the wish allows, on pictures u8 [H, W, 3] of its input's size.
 ///
-/// Ranges are tried by both rules and the one that drifts less is kept. If all layers in int8 do not keep the wish, each
+/// Ranges come of all pictures; drifts are measured on a few of them, evenly spread ([`Int8::judged_on`]). Both rules for
+/// ranges are tried and the one that drifts less is kept. If all layers in int8 do not keep the wish, each
 /// layer's own drift is measured, and layers stay in float by drift per multiplication, so that the drift goes down for
 /// the least loss of speed: as few of them as keep the wish, found by bisection.
 ///
@@ -71,8 +78,7 @@ pub fn int8(model: &ModelProto, pictures: &[Vec<u8>], settings: &Int8Settings) -
     let layers = layers::find(model)?;
     let onnx = model.encode_to_vec();
     let observations = observe(&onnx, &layers, pictures, &settings.infer)?;
-    let judged = pictures.get(..PICTURES_PER_GRAPH).unwrap_or(pictures);
-    let judge = Judge::new(&onnx, judged, &settings.infer)?;
+    let judge = Judge::new(&onnx, spread(pictures, PICTURES_PER_GRAPH), &settings.infer)?;
     let (layers, too_small) = worth_it(layers, &observations);
     if layers.is_empty() {
         return Err(PrecisionError::NothingToQuantise);
@@ -89,8 +95,8 @@ pub fn int8(model: &ModelProto, pictures: &[Vec<u8>], settings: &Int8Settings) -
     };
     let (model, drift, layers) = found;
     let in_float: f64 = layers.iter().filter(|layer| layer.in_float).map(|layer| layer.share).sum();
-    let (rule, weight_bits) = (search.rule, settings.weight_bits);
-    Ok(Int8 { model, drift, drift_of_all, rule, weight_bits, share: total - in_float, too_small, layers })
+    let (rule, weight_bits, judged_on) = (search.rule, settings.weight_bits, search.judge.pictures());
+    Ok(Int8 { model, drift, judged_on, drift_of_all, rule, weight_bits, share: total - in_float, too_small, layers })
 }
 
 /// Layers with their share of the multiplications, and the names of those too small to matter.
