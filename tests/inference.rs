@@ -197,7 +197,7 @@ fn which_provider_ran_which_nodes_is_counted() {
     assert_eq!(graph.nodes.keys().collect::<Vec<_>>(), ["CPUExecutionProvider"]);
     assert!(graph.total_nodes() > 20, "{graph}");
     // Most of it is two convolutions of each branch: 2 x 2 x 49 cells x 48 x 48 x 9.
-    assert!((4_064_256..8_000_000).contains(&graph.multiply_adds), "{}", graph.multiply_adds);
+    assert!(graph.multiply_adds.is_some_and(|count| (4_064_256..8_000_000).contains(&count)), "{graph:?}");
 }
 
 #[test]

@@ -74,7 +74,10 @@ impl ActionList {
 
 fn read_text(path: &str) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(MAX_LIST_BYTES).read_to_string(&mut text)?;
+    File::open(path)?.take(MAX_LIST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_LIST_BYTES {
+        return Err(io::Error::other(format!("{path} holds more than {MAX_LIST_BYTES} bytes")));
+    }
     Ok(text)
 }
 

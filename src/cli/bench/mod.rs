@@ -45,7 +45,8 @@ use variants::{Built, Role, Source};
   looptrans bench --arch vit_base_16 --size 224,448 --out bench.json
 
 The last column compares with the row \"matrix product\": one large f32 product in ONNX Runtime, the most that the same
-kernels reach on the same threads. GMAC counts convolutions and matrix products of the graph that ran.
+kernels reach on the same threads. GMAC counts convolutions and matrix products of the graph that ran; ONNX Runtime
+does not tell the size of convolutions of integers (int8), and then there is none.
 
 With the feature `train`, a row \"libtorch eager\" runs the same network, undone and unfused, on libtorch; its runs stand
 apart by a pause, because the threads of either library spin for a while after their work.")]

@@ -73,7 +73,7 @@ impl Row {
         let Contestant { name, role, input, provider, graph, times, .. } = contestant;
         let median_ms = quantile(times, 0.5);
         let graph = graph.clone().unwrap_or_default();
-        let gmac = (graph.multiply_adds > 0).then_some(graph.multiply_adds as f64 / 1e9);
+        let gmac = graph.multiply_adds.filter(|count| *count > 0).map(|count| count as f64 / 1e9);
         Self {
             name: name.clone(),
             role: *role,

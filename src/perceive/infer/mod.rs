@@ -66,8 +66,8 @@ pub struct GraphShare {
     /// Nodes by the provider's name in ONNX Runtime, such as "CPUExecutionProvider".
     pub nodes: BTreeMap<String, usize>,
     /// Multiply-adds of its convolutions and matrix products in that run; what a provider compiled as a whole is not
-    /// in it.
-    pub multiply_adds: u64,
+    /// in it. None: there is an operator whose size the profile does not tell, such as a convolution of integers.
+    pub multiply_adds: Option<u64>,
 }
 
 impl GraphShare {

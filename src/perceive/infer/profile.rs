@@ -76,30 +76,33 @@ type Shapes = Vec<BTreeMap<String, Vec<u64>>>;
 
 fn share(profile: &[u8]) -> Result<GraphShare, serde_json::Error> {
     let events: Vec<Event> = serde_json::from_slice(profile)?;
-    let mut share = GraphShare::default();
+    let mut share = GraphShare { multiply_adds: Some(0), ..GraphShare::default() };
     for Event { args, .. } in events.into_iter().filter(|event| event.cat == "Node" && !event.args.provider.is_empty())
     {
-        share.multiply_adds = share.multiply_adds.saturating_add(args.multiply_adds().unwrap_or(0));
+        share.multiply_adds = share.multiply_adds.and_then(|sum| sum.checked_add(args.multiply_adds()?));
         *share.nodes.entry(args.provider).or_default() += 1;
     }
     Ok(share)
 }
 
 impl Arguments {
-    /// Of a convolution, a matrix product, or attention; None for anything else. Constants that a kernel has packed for
-    /// itself are missing from the inputs, so a product's inner side is read from its first factor.
+    /// Of a convolution, a matrix product, or attention; 0 for anything else, None where they are not known. Constants that
+    /// a kernel has packed for itself are missing from the inputs, so a product's inner side is read from its first factor.
     fn multiply_adds(&self) -> Option<u64> {
         let shape = |shapes: &Shapes, at: usize| shapes.get(at)?.values().next().cloned();
-        let output: u64 = shape(&self.output_type_shape, 0)?.iter().product();
+        let product = |sides: &[u64]| sides.iter().try_fold(1_u64, |product, side| product.checked_mul(*side));
         let inner: u64 = match self.op_name.as_str() {
             // [out, in / groups, kernel...]
-            "Conv" | "FusedConv" => shape(&self.input_type_shape, 1)?.iter().skip(1).product(),
-            "MatMul" | "FusedMatMul" | "Gemm" | "FusedGemm" => *shape(&self.input_type_shape, 0)?.last()?,
+            "Conv" | "FusedConv" => product(shape(&self.input_type_shape, 1)?.get(1..)?)?,
+            "MatMul" | "FusedMatMul" | "Gemm" | "FusedGemm" | "QGemm" | "QLinearMatMul" | "MatMulInteger" => {
+                *shape(&self.input_type_shape, 0)?.last()?
+            }
             // Queries and keys [B, N, D]: every query meets every key in each of D channels, and every value too.
-            "MultiHeadAttention" => 2 * shape(&self.input_type_shape, 1)?.get(1)?,
-            _ => return None,
+            "MultiHeadAttention" => shape(&self.input_type_shape, 1)?.get(1)?.checked_mul(2)?,
+            "QLinearConv" | "ConvInteger" => return None,
+            _ => return Some(0),
         };
-        output.checked_mul(inner)
+        product(&shape(&self.output_type_shape, 0)?)?.checked_mul(inner)
     }
 }
 
@@ -123,7 +126,7 @@ mod tests {
         let add = |provider| node("Add", provider, r#""output_type_shape": [{"float": [1, 4]}]"#);
         let share = count(&[add("CUDAExecutionProvider"), add("CPUExecutionProvider"), add("CUDAExecutionProvider")]);
         assert_eq!(share.to_string(), "CPUExecutionProvider 1, CUDAExecutionProvider 2 of 3 graph nodes");
-        assert_eq!((share.total_nodes(), share.multiply_adds), (3, 0));
+        assert_eq!((share.total_nodes(), share.multiply_adds), (3, Some(0)));
     }
 
     #[test]
@@ -150,13 +153,16 @@ mod tests {
                 "[1, 197, 384]",
                 2 * 197 * 197 * 384,
             ),
+            ("QGemm", r#"[{"uint8": [197, 384]}, {"float": []}]"#, "[197, 1536]", 197 * 384 * 1536),
             ("Softmax", r#"[{"float": [1, 6, 197, 197]}]"#, "[1, 6, 197, 197]", 0),
         ];
         for (operator, inputs, output, expected) in cases {
             let shapes = format!(r#""input_type_shape": {inputs}, "output_type_shape": [{{"float": {output}}}]"#);
             let found = count(&[node(operator, "CPUExecutionProvider", &shapes)]).multiply_adds;
-            assert_eq!(found, expected, "{operator}");
+            assert_eq!(found, Some(expected), "{operator}");
         }
+        let convolution = node("QLinearConv", "p", r#""output_type_shape": [{"uint8": [1, 14, 14, 384]}]"#);
+        assert_eq!(count(&[convolution]).multiply_adds, None, "its weights are packed");
     }
 
     #[test]
@@ -164,6 +170,6 @@ mod tests {
         assert!(share(b"[{").is_err() && share(b"").is_err());
         let huge =
             format!(r#""input_type_shape": [{{"float": [{0}]}}], "output_type_shape": [{{"float": [{0}]}}]"#, u64::MAX);
-        assert_eq!(count(&[node("MatMul", "p", &huge)]).multiply_adds, 0);
+        assert_eq!(count(&[node("MatMul", "p", &huge)]).multiply_adds, None);
     }
 }

@@ -69,7 +69,7 @@ fn a_node_at_work_is_ok_and_tells_its_figures_by_reason() {
     let cameras = [view(&health, began)];
     let graph = GraphShare {
         nodes: BTreeMap::from([("CPUExecutionProvider".to_owned(), 12), ("CUDAExecutionProvider".to_owned(), 250)]),
-        multiply_adds: 0,
+        multiply_adds: Some(0),
     };
     let provider = ProviderInUse {
         requested: ProviderChoice::Auto,
