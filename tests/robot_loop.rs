@@ -114,14 +114,19 @@ impl Sink for Notebook {
         Wanted { heatmaps: true, ..Wanted::default() }
     }
 
-    fn publish(&mut self, frame: &Frame<'_>, seen: &Perception, facts: &PublishFacts) -> Result<(), PublishError> {
+    fn publish(
+        &mut self,
+        frame: &Frame<'_>,
+        seen: &Perception,
+        facts: &PublishFacts,
+    ) -> Result<Vec<PublishError>, PublishError> {
         if self.fails {
             return Err(PublishError { what: "~/grasp_regions".to_owned(), cause: "no memory".to_owned() });
         }
         // A test that has seen enough no longer listens.
         let result = self.answer(frame, seen, facts, Wanted::default());
         let _ = self.results.send(result);
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn answer(&mut self, frame: &Frame<'_>, seen: &Perception, facts: &PublishFacts, _: Wanted) -> Published {

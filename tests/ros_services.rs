@@ -20,7 +20,6 @@ const DETECT: &str = "/affordance_node/detect";
 const DETECT_KIND: &str = "looptrans_ros/srv/Detect";
 /// depth_state of a GraspRegionArray.
 const LATE: u64 = 2;
-const NO_CAMERA_INFO: u64 = 5;
 
 /// Asks and waits for the answer.
 fn detect(rig: &mut Rig, request: Value) -> Value {
@@ -222,7 +221,7 @@ fn after_a_reset_the_node_knows_nothing_of_what_came_before() {
     assert_eq!((count(&status, "frames_in"), count(&status, "processed"), count(&status, "dropped")), (0, 0, 0));
     rig.peer.publish(rig.camera, &frame);
     let again = rig.peer.next_that(REGIONS, |regions| regions["header"]["stamp"] == frame["header"]["stamp"]);
-    assert_eq!(again["depth_state"], NO_CAMERA_INFO, "the calibration is forgotten");
+    assert_eq!(again["depth_state"], LATE, "the calibration, which may come but once, is not forgotten");
     assert_eq!(count(&rig.fresh_status(), "processed"), 1);
     rig.summary();
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tracing::{debug, info, warn};
 
-use super::{Incoming, log_limit::LogLimit};
+use super::{Health, Incoming, log_limit::LogLimit};
 use crate::{
     config::NodeSettings,
     contract::Size,
@@ -41,13 +41,13 @@ impl<D> Default for DepthInbox<D> {
 }
 
 impl<D> DepthInbox<D> {
-    /// Takes a depth frame in. Never blocks on the work.
-    pub fn offer(&self, stamp: Stamp, frame: D) {
-        self.sync().push(stamp.nanos(), frame);
+    /// Takes a depth frame of so many bytes in. Never blocks on the work.
+    pub fn offer(&self, stamp: Stamp, frame: D, bytes: usize) {
+        self.sync().push(stamp.nanos(), frame, bytes);
         self.arrived.notify_all();
     }
 
-    /// Forgets all frames: the inputs were closed, or another camera may be there.
+    /// Forgets all frames: there is no more use for them, or another camera may be there.
     pub fn clear(&self) {
         self.sync().clear();
         self.set_trouble(None);
@@ -183,6 +183,8 @@ pub struct DepthStage<D> {
     inbox: Arc<DepthInbox<D>>,
     settings: DepthStageSettings,
     rectification: Rectification,
+    /// Whose name stands in the log.
+    health: Arc<Health>,
     /// The camera of the last picture, with what it was made from.
     camera: Option<(Calibration, Size, CameraModel)>,
     measurer: GraspMeasurer,
@@ -205,12 +207,18 @@ pub struct PictureRegions<'a> {
 }
 
 impl<D: Incoming> DepthStage<D> {
-    /// One that takes its depth from `inbox`, for pictures that are rectified or not.
-    pub fn new(inbox: Arc<DepthInbox<D>>, settings: DepthStageSettings, rectification: Rectification) -> Self {
+    /// One that takes its depth from `inbox`, for the pictures of `health`'s camera, which are rectified or not.
+    pub fn new(
+        inbox: Arc<DepthInbox<D>>,
+        settings: DepthStageSettings,
+        rectification: Rectification,
+        health: Arc<Health>,
+    ) -> Self {
         Self {
             inbox,
             settings,
             rectification,
+            health,
             camera: None,
             measurer: GraspMeasurer::default(),
             begun: None,
@@ -240,8 +248,9 @@ impl<D: Incoming> DepthStage<D> {
         match self.try_measure(picture, calibration) {
             Ok(regions) => {
                 self.inbox.set_trouble(None);
-                if std::mem::take(&mut self.had_trouble) {
-                    info!("regions have 3D");
+                // Where it comes and goes, that it went is what matters.
+                if std::mem::take(&mut self.had_trouble) && self.log.note("has_3d", Instant::now()).is_some() {
+                    info!("{}", self.health.say("regions have 3D"));
                 }
                 DepthResult { state: DepthState::Ok, regions }
             }
@@ -249,8 +258,8 @@ impl<D: Incoming> DepthStage<D> {
                 self.had_trouble = true;
                 let text = format!("regions have no 3D: {error}");
                 match self.log.note(error.kind(), Instant::now()) {
-                    Some(_) => warn!("{text}"),
-                    None => debug!("{text}"),
+                    Some(_) => warn!("{}", self.health.say(&text)),
+                    None => debug!("{}", self.health.say(&text)),
                 }
                 self.inbox.set_trouble(Some(text));
                 DepthResult { state: error.state(), regions: Vec::new() }

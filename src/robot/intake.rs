@@ -55,13 +55,17 @@ impl<I, A> Intake<I, A> {
         let now = Instant::now();
         health.arrived(now);
         lock(cadence).tick(now);
-        if self.disabled.load(Ordering::SeqCst) {
+        if !self.is_enabled() {
             return health.ended(Outcome::Dropped(DropReason::Disabled));
         }
         match self.mailbox.put(camera, frame) {
             Ok(None) => {}
             Ok(Some(_older)) => health.ended(Outcome::Dropped(DropReason::Superseded)),
             Err(_refused) => health.ended(Outcome::Dropped(DropReason::Stopped)),
+        }
+        // Disabled in between, the places were emptied before this frame was put.
+        if !self.is_enabled() {
+            self.drop_waiting(camera);
         }
     }
 
@@ -77,11 +81,14 @@ impl<I, A> Intake<I, A> {
     pub fn set_enabled(&self, enabled: bool) {
         self.disabled.store(!enabled, Ordering::SeqCst);
         if !enabled {
-            for (place, camera) in self.cameras.iter().enumerate() {
-                if self.mailbox.take_now(place).is_some() {
-                    camera.health.ended(Outcome::Dropped(DropReason::Disabled));
-                }
-            }
+            (0..self.cameras.len()).for_each(|camera| self.drop_waiting(camera));
+        }
+    }
+
+    /// A camera's frame does not wait any more, the node being disabled.
+    fn drop_waiting(&self, camera: usize) {
+        if self.mailbox.take_now(camera).is_some() {
+            self.cameras[camera].health.ended(Outcome::Dropped(DropReason::Disabled));
         }
     }
 
@@ -135,6 +142,13 @@ impl<I, A> Intake<I, A> {
     /// Forgets the cameras' rhythms.
     pub(crate) fn forget_rhythms(&self) {
         self.cameras.iter().for_each(|camera| *lock(&camera.cadence) = Cadence::default());
+    }
+}
+
+/// What still waits is counted also where no loop was ever there for it.
+impl<I, A> Drop for Intake<I, A> {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -209,6 +223,16 @@ mod tests {
         assert_eq!((counts(&intake, 0).frames_in, counts(&intake, 0).dropped_by["stopped"]), (2, 2));
         assert_eq!((counts(&intake, 1).frames_in, counts(&intake, 1).dropped_by["stopped"]), (1, 1));
         assert!(intake.order(Order::Settings).is_err());
+    }
+
+    #[test]
+    fn frames_of_an_intake_that_is_thrown_away_are_counted() {
+        let health = Arc::new(Health::default());
+        let intake = Numbers::new([health.clone()]);
+        intake.offer(0, 1);
+        drop(intake);
+        let counts = health.snapshot(Instant::now()).counts;
+        assert_eq!((counts.waiting, counts.dropped_by["stopped"]), (0, 1));
     }
 
     #[test]

@@ -48,13 +48,17 @@ pub trait Sink {
     /// What belongs to the result and may be waited for; results are as old as they are after it.
     fn complete(&mut self, _frame: &Frame<'_>, _perception: &Perception) {}
 
-    /// Publishes one result. `frame` carries the stamp to publish. Must not wait for subscribers.
+    /// Publishes one result. `frame` carries the stamp to publish. Must not wait for subscribers. Gives what could not be
+    /// published beside the result itself.
     ///
     /// # Errors
-    /// The result itself could not be published; the frame then counts as dropped, and the loop goes on. What fails beside
-    /// it is the sink's own to tell.
-    fn publish(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts)
-    -> Result<(), PublishError>;
+    /// The result itself could not be published; the frame then counts as dropped, and the loop goes on.
+    fn publish(
+        &mut self,
+        frame: &Frame<'_>,
+        perception: &Perception,
+        facts: &PublishFacts,
+    ) -> Result<Vec<PublishError>, PublishError>;
 
     /// The same result as an answer to whoever asked for it, with what is `wanted` of it and no more.
     fn answer(

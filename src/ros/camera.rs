@@ -63,6 +63,8 @@ struct Inputs {
 struct Depth {
     images: Inlet<Vec<u8>>,
     inbox: Arc<DepthInbox<DepthMessage>>,
+    /// The most that an image may have.
+    max_pixels: u32,
 }
 
 impl Cameras {
@@ -116,8 +118,6 @@ impl Cameras {
     pub async fn open(&self, spin: &Spin) -> Result<Arc<RosIntake>, NodeError> {
         let intake = Arc::new(Intake::new(self.healths()));
         let now = Instant::now();
-        // What is remembered is of cameras that may have been changed meanwhile.
-        self.forget();
         self.0.iter().for_each(|camera| camera.health.resumed(now));
         let all: Vec<_> = self.0.iter().map(|camera| (camera.inputs.clone(), camera.topic.clone())).collect();
         let offered = intake.clone();
@@ -137,9 +137,11 @@ impl Cameras {
         Ok(intake)
     }
 
-    /// Forgets each one's calibrations, and the depth images that wait.
-    pub fn forget(&self) {
-        self.0.iter().for_each(|camera| camera.inputs.forget());
+    /// Forgets the depth images that wait. Calibrations stay: they may be latched and come but once, and those of another
+    /// camera are refused by their frame or size.
+    pub fn forget_depth(&self) {
+        let all = self.0.iter().filter_map(|camera| camera.inputs.depth.as_ref());
+        all.for_each(|depth| depth.inbox.clear());
     }
 
     /// Takes nothing in any more.
@@ -181,7 +183,11 @@ impl Camera {
     fn new(name: &str, works: &mut Works, args: &RosArgs, settings: &NodeSettings) -> Self {
         let names = CameraNames::new(name);
         let topic = CameraTopic::new(&names.input(IMAGE), args, settings);
-        let depth = || Depth { images: Inlet::new(names.input(DEPTH)), inbox: Arc::default() };
+        let depth = || Depth {
+            images: Inlet::new(names.input(DEPTH)),
+            inbox: Arc::default(),
+            max_pixels: settings.max_image_pixels,
+        };
         Self {
             name: name.to_owned(),
             health: Arc::new(Health::of_camera(name, Instant::now())),
@@ -199,8 +205,11 @@ impl Camera {
     }
 
     fn sink_inputs(&self) -> SinkInputs {
-        let source =
-            |depth: &Depth| depth::Source { inbox: depth.inbox.clone(), rectification: self.topic.rectification };
+        let source = |depth: &Depth| depth::Source {
+            inbox: depth.inbox.clone(),
+            rectification: self.topic.rectification,
+            health: self.health.clone(),
+        };
         SinkInputs {
             names: self.names.clone(),
             calibrations: self.inputs.known.clone(),
@@ -234,10 +243,10 @@ impl Camera {
 impl Inputs {
     fn open(&self, works: &mut Works, topic: &CameraTopic, seat: Seat) -> Result<(), NodeError> {
         let (known, transport) = (self.known.clone(), topic.transport);
-        if let Some(Depth { images, inbox }) = &self.depth {
+        if let Some(Depth { images, inbox, max_pixels }) = &self.depth {
             let subscribe =
                 |node: &mut r2r::Node, name: &str, qos| node.subscribe_raw(name, "sensor_msgs/msg/Image", qos);
-            images.open(works, qos::beside_pictures(), subscribe, depth::receiver(inbox.clone()))?;
+            images.open(works, qos::beside_pictures(), subscribe, depth::receiver(inbox.clone(), *max_pixels))?;
         }
         self.images.open(
             works,
@@ -253,13 +262,6 @@ impl Inputs {
             |node, name, qos| node.subscribe(name, qos),
             move |camera_info| known.offer(camera_info),
         )
-    }
-
-    fn forget(&self) {
-        self.known.forget();
-        if let Some(depth) = &self.depth {
-            depth.inbox.clear();
-        }
     }
 
     fn close(&self) {

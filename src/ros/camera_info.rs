@@ -18,26 +18,26 @@ use crate::{
     robot::depth::PictureCalibration,
 };
 
-/// Calibrations kept: a picture that waited and was worked on is still found its own.
-const KEPT: usize = 8;
+/// Calibrations kept: two seconds at 30 Hz, so that a picture that waited and was worked on is still found its own.
+const KEPT: usize = 64;
+/// The most distortion coefficients: OpenCV's largest model has 14.
+const MAX_COEFFICIENTS: usize = 64;
 
 /// The calibrations that came last from one camera. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Calibrations(Arc<Mutex<VecDeque<CameraInfo>>>);
 
 impl Calibrations {
-    /// Takes one in.
+    /// Takes one in, unless it is absurdly long.
     pub fn offer(&self, camera_info: CameraInfo) {
+        if camera_info.d.len() > MAX_COEFFICIENTS {
+            return;
+        }
         let mut kept = self.kept();
         if kept.len() == KEPT {
             kept.pop_front();
         }
         kept.push_back(camera_info);
-    }
-
-    /// Forgets all.
-    pub fn forget(&self) {
-        self.kept().clear();
     }
 
     /// What `look` makes of the picture's calibration: the one of the same stamp (drivers send it with the picture, and a
@@ -181,16 +181,16 @@ mod tests {
         let calibrations = Calibrations::default();
         let focal_at = |sec| calibrations.of(Stamp { sec, nanosec: 0 }, |info| info.k[0]);
         assert_eq!(focal_at(1), None);
-        for sec in 1..=10 {
+        for sec in 1..=70 {
             let mut zoomed = calibration();
             (zoomed.header.stamp.sec, zoomed.k[0]) = (sec, f64::from(sec));
             calibrations.offer(zoomed);
         }
         assert_eq!(focal_at(7), Some(7.0));
-        assert_eq!(focal_at(1), Some(10.0), "let go by now");
-        assert_eq!(focal_at(11), Some(10.0), "still to come");
-        calibrations.forget();
-        assert_eq!(focal_at(7), None);
+        assert_eq!(focal_at(1), Some(70.0), "let go by now");
+        assert_eq!(focal_at(71), Some(70.0), "still to come");
+        calibrations.offer(CameraInfo { d: vec![0.0; MAX_COEFFICIENTS + 1], ..calibration() });
+        assert_eq!(focal_at(71), Some(70.0), "absurd");
     }
 
     #[test]

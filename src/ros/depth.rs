@@ -22,7 +22,7 @@ use crate::{
         pipeline::Perception,
     },
     robot::{
-        Incoming, PublishError,
+        Health, Incoming, PublishError,
         depth::{DepthInbox, DepthResult},
     },
 };
@@ -60,18 +60,25 @@ pub struct Source {
     pub inbox: Arc<DepthInbox<DepthMessage>>,
     /// Of the pictures.
     pub rectification: Rectification,
+    /// Of their camera.
+    pub health: Arc<Health>,
 }
 
 /// What is done with each message of the depth topic. One whose header can't be read has no time at which it could
-/// count; the first such one is warned about.
-pub fn receiver(inbox: Arc<DepthInbox<DepthMessage>>) -> impl FnMut(Vec<u8>) + Send + 'static {
+/// count, and none waits that is larger than an image of `max_pixels` may be; the first such one is warned about.
+pub fn receiver(inbox: Arc<DepthInbox<DepthMessage>>, max_pixels: u32) -> impl FnMut(Vec<u8>) + Send + 'static {
+    // 32FC1, and a header.
+    let most = 4 * u64::from(max_pixels) + (64 << 10);
     let mut warned = false;
-    move |bytes| match image::header(&bytes).map(|header| header.stamp) {
-        Ok(stamp) => inbox.offer(stamp, DepthMessage { bytes, received: Instant::now() }),
-        Err(error) => {
-            if !std::mem::replace(&mut warned, true) {
-                tracing::warn!("a depth image is ignored: {error}");
-            }
+    move |bytes| {
+        let length = bytes.len();
+        let refused = match image::header(&bytes).map(|header| header.stamp) {
+            Ok(_) if length as u64 > most => format!("{length} bytes, more than max_image_pixels allows"),
+            Ok(stamp) => return inbox.offer(stamp, DepthMessage { bytes, received: Instant::now() }, length),
+            Err(error) => error.to_string(),
+        };
+        if !std::mem::replace(&mut warned, true) {
+            tracing::warn!("a depth image is ignored: {refused}");
         }
     }
 }

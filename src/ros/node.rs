@@ -291,7 +291,11 @@ impl Running {
         let finishing = async {
             match self.work {
                 // A model that is being loaded can't be stopped; the end of the process ends it.
-                Work::Busy(busy) if busy.state != State::Configuring => drop(busy.done.await),
+                Work::Busy(busy) if busy.state != State::Configuring => {
+                    let (mut holding, _) = busy.done.await;
+                    // Activated at this moment, it has a loop.
+                    holding.finish_frame().await;
+                }
                 Work::Idle(mut holding) => holding.finish_frame().await,
                 Work::Busy(_) | Work::Moving => {}
             }

@@ -23,6 +23,7 @@ use crate::{
     },
     perceive::{
         Frame, Stamp,
+        heatmap::HeatImage,
         pipeline::{Perception, Wanted},
     },
     robot::{
@@ -60,7 +61,6 @@ pub struct RosSink {
     /// What was warned about already: these repeat with every frame.
     camera_info_warned: bool,
     jpeg_warned: bool,
-    beside_warned: bool,
 }
 
 /// One frame's results for somebody who asked.
@@ -105,7 +105,8 @@ impl Topics {
 
 impl Depth {
     fn create(maker: &mut Maker<'_>, source: depth::Source, settings: &NodeSettings) -> Result<Self, PublishError> {
-        let stage = DepthStage::new(source.inbox, DepthStageSettings::from(settings), source.rectification);
+        let depth::Source { inbox, rectification, health } = source;
+        let stage = DepthStage::new(inbox, DepthStageSettings::from(settings), rectification, health);
         Ok(Self { stage, topics: depth::Topics::create(maker)? })
     }
 }
@@ -139,7 +140,6 @@ impl RosSink {
             jpeg: Vec::new(),
             camera_info_warned: false,
             jpeg_warned: false,
-            beside_warned: false,
         })
     }
 
@@ -168,27 +168,22 @@ impl RosSink {
         }
     }
 
-    /// All but the grasp regions.
-    fn publish_beside(&mut self, header: Header<'_>, perception: &Perception) -> Result<(), PublishError> {
-        let source = perception.source;
-        if let Some(Depth { topics, .. }) = &mut self.depth {
-            topics.publish(header, perception, &self.measured)?;
+    fn publish_heatmap(&mut self, header: Header<'_>, heat: &HeatImage, source: Size) -> Result<(), PublishError> {
+        // First the calibration: who synchronises both gets a pair.
+        self.publish_camera_info(header, source, heat.size)?;
+        if !self.topics.heatmap.is_heard() {
+            return Ok(());
         }
-        if let Some(heat) = &perception.combined {
-            // First the calibration: who synchronises both gets a pair.
-            self.publish_camera_info(header, source, heat.size)?;
-            if self.topics.heatmap.is_heard() {
-                self.topics.heatmap.publish(|m| bulk::write_image(m, header, Picture::from(heat)))?;
-            }
+        self.topics.heatmap.publish(|m| bulk::write_image(m, header, Picture::from(heat)))
+    }
+
+    fn publish_heatmaps(&mut self, header: Header<'_>, perception: &Perception) -> Result<(), PublishError> {
+        // They may be there for an answer alone.
+        if perception.heatmaps.is_empty() || !self.topics.heatmaps.is_heard() {
+            return Ok(());
         }
-        if !perception.heatmaps.is_empty() {
-            let head = HeatmapsHead { header, model_id: &self.model_id, source };
-            self.topics.heatmaps.publish(|m| bulk::write_heatmaps(m, &head, &perception.heatmaps))?;
-        }
-        match &perception.overlay {
-            Some(overlay) => self.publish_overlay(header, overlay),
-            None => Ok(()),
-        }
+        let head = HeatmapsHead { header, model_id: &self.model_id, source: perception.source };
+        self.topics.heatmaps.publish(|m| bulk::write_heatmaps(m, &head, &perception.heatmaps))
     }
 
     fn publish_overlay(&mut self, header: Header<'_>, overlay: &image::RgbImage) -> Result<(), PublishError> {
@@ -254,16 +249,19 @@ impl Sink for RosSink {
         frame: &Frame<'_>,
         perception: &Perception,
         facts: &PublishFacts,
-    ) -> Result<(), PublishError> {
+    ) -> Result<Vec<PublishError>, PublishError> {
         let array = regions::message(frame, perception, &self.measured, facts, &self.model_id);
         self.topics.grasp_regions.publish(&array)?;
-        // The result is out: what fails beside it makes it no lost frame.
-        if let Err(error) = self.publish_beside(Header::from(frame), perception)
-            && !std::mem::replace(&mut self.beside_warned, true)
-        {
-            tracing::warn!("{error}");
-        }
-        Ok(())
+        let header = Header::from(frame);
+        let Perception { source, combined, overlay, .. } = perception;
+        // Each by itself: one that fails keeps no other back.
+        let beside = [
+            self.depth.as_mut().map(|depth| depth.topics.publish(header, perception, &self.measured)),
+            combined.as_ref().map(|heat| self.publish_heatmap(header, heat, *source)),
+            Some(self.publish_heatmaps(header, perception)),
+            overlay.as_ref().map(|overlay| self.publish_overlay(header, overlay)),
+        ];
+        Ok(beside.into_iter().flatten().filter_map(Result::err).collect())
     }
 
     fn answer(&mut self, frame: &Frame<'_>, perception: &Perception, facts: &PublishFacts, wanted: Wanted) -> Answer {

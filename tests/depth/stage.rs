@@ -72,7 +72,7 @@ impl Bench {
         let settings =
             DepthStageSettings { slop: Duration::from_millis(20), wait, measure: SETTINGS, max_image_pixels: 1 << 20 };
         Self {
-            stage: DepthStage::new(inbox.clone(), settings, Rectification::Raw),
+            stage: DepthStage::new(inbox.clone(), settings, Rectification::Raw, Arc::default()),
             inbox,
             regions: vec![region(square(), vga().centre, 0.0)],
             newest: Some(PictureCalibration { frame_id: FRAME.to_owned(), calibration: vga().calibration() }),
@@ -80,7 +80,7 @@ impl Bench {
     }
 
     fn offer(&self, millis: u32, message: Message) {
-        self.inbox.offer(Stamp { sec: 100, nanosec: millis * 1_000_000 }, message);
+        self.inbox.offer(Stamp { sec: 100, nanosec: millis * 1_000_000 }, message, 1);
     }
 
     fn measure(&mut self, frame_id: &str) -> DepthResult {
@@ -122,7 +122,7 @@ fn depth_that_comes_while_it_is_waited_for_is_used() {
     let inbox = bench.inbox.clone();
     let camera = thread::spawn(move || {
         thread::sleep(Duration::from_millis(20));
-        inbox.offer(STAMP, board());
+        inbox.offer(STAMP, board(), 1);
     });
     assert_measured(&bench.measure(FRAME));
     camera.join().unwrap();

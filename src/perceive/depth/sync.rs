@@ -4,8 +4,10 @@ use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
 
 /// Depth frames kept are those of so long, by which depth may run ahead of the picture's turn [ns]: ten at 30 Hz...
 const KEPT_NANOS: i64 = 300_000_000;
-/// ... but no fewer of a slow camera, and no more of a fast one than its memory is worth.
+/// ... but no fewer of a slow camera, and no more of a fast one...
 const KEPT: RangeInclusive<usize> = 4..=16;
+/// ... or of one with large images.
+const KEPT_BYTES: usize = 64 << 20;
 /// Offsets the median is taken of.
 const OFFSETS: usize = 31;
 /// An older frame this much further away than usual is not the picture's own [ns], and worth waiting for the next.
@@ -19,7 +21,9 @@ const BEGAN_ANEW_NANOS: i64 = 1_000_000_000;
 /// beside them.
 #[derive(Debug)]
 pub struct DepthSync<T> {
-    kept: VecDeque<(i64, Arc<T>)>,
+    kept: VecDeque<Kept<T>>,
+    /// Of all that is kept.
+    bytes: usize,
     /// Stamp of the picture at work, and the nearest depth frame to it so far.
     target: Option<i64>,
     nearest: Option<(i64, Arc<T>)>,
@@ -27,6 +31,13 @@ pub struct DepthSync<T> {
     last: Option<(i64, (i64, Arc<T>))>,
     /// Depth stamp minus picture stamp of the last pictures that had any [ns], of the nearest depth also where it came late.
     offsets: VecDeque<i64>,
+}
+
+#[derive(Debug)]
+struct Kept<T> {
+    stamp: i64,
+    bytes: usize,
+    frame: Arc<T>,
 }
 
 /// What there is for the picture at work.
@@ -42,14 +53,14 @@ pub enum Match<T> {
 
 impl<T> Default for DepthSync<T> {
     fn default() -> Self {
-        Self { kept: VecDeque::new(), target: None, nearest: None, last: None, offsets: VecDeque::new() }
+        Self { kept: VecDeque::new(), bytes: 0, target: None, nearest: None, last: None, offsets: VecDeque::new() }
     }
 }
 
 impl<T> DepthSync<T> {
-    /// A depth frame has come. All but the last few are let go.
-    pub fn push(&mut self, stamp_nanos: i64, frame: T) {
-        let newest = self.kept.back().map(|(stamp, _)| *stamp);
+    /// A depth frame of so many bytes has come. All but the last few are let go.
+    pub fn push(&mut self, stamp_nanos: i64, frame: T, bytes: usize) {
+        let newest = self.kept.back().map(|newest| newest.stamp);
         if newest.is_some_and(|newest| stamp_nanos < newest.saturating_sub(BEGAN_ANEW_NANOS)) {
             self.clear();
         }
@@ -61,14 +72,18 @@ impl<T> DepthSync<T> {
                 *offset = found;
             }
         }
-        self.kept.push_back((stamp_nanos, frame));
-        while self.kept.len() > *KEPT.start() && (self.kept.len() > *KEPT.end() || self.is_oldest_past(stamp_nanos)) {
-            self.kept.pop_front();
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.kept.push_back(Kept { stamp: stamp_nanos, bytes, frame });
+        while self.kept.len() > *KEPT.start()
+            && (self.kept.len() > *KEPT.end() || self.bytes > KEPT_BYTES || self.is_oldest_past(stamp_nanos))
+        {
+            let oldest = self.kept.pop_front();
+            self.bytes = self.bytes.saturating_sub(oldest.map_or(0, |oldest| oldest.bytes));
         }
     }
 
     fn is_oldest_past(&self, newest_nanos: i64) -> bool {
-        self.kept.front().is_some_and(|(oldest, _)| newest_nanos.saturating_sub(*oldest) > KEPT_NANOS)
+        self.kept.front().is_some_and(|oldest| newest_nanos.saturating_sub(oldest.stamp) > KEPT_NANOS)
     }
 
     /// Work on a picture begins: its depth is held from now on. Begun again on the picture before, it has the same depth.
@@ -76,10 +91,9 @@ impl<T> DepthSync<T> {
         self.target = Some(stamp_nanos);
         let again = self.last.as_ref().filter(|(target, _)| *target == stamp_nanos);
         self.nearest = again.map(|(_, nearest)| nearest.clone());
-        for (stamp, frame) in std::mem::take(&mut self.kept) {
-            self.consider(stamp, &frame);
-            self.kept.push_back((stamp, frame));
-        }
+        let kept = std::mem::take(&mut self.kept);
+        kept.iter().for_each(|one| self.consider(one.stamp, &one.frame));
+        self.kept = kept;
     }
 
     /// What there is for the picture aimed at, no further than `slop_nanos` away from it. Where it is older than the
@@ -88,7 +102,7 @@ impl<T> DepthSync<T> {
         let Some(target) = self.target else {
             return Match::NotYet;
         };
-        let has = |least: i64| self.kept.iter().any(|(stamp, _)| *stamp >= least);
+        let has = |least: i64| self.kept.iter().any(|one| one.stamp >= least);
         if let Some((stamp, frame)) = &self.nearest {
             let away = distance(*stamp, target);
             let is_final = last_call || *stamp >= target || has(target) || self.is_usual(away);
@@ -99,10 +113,10 @@ impl<T> DepthSync<T> {
         if has(target.saturating_add(slop_nanos).saturating_add(1)) { Match::Unsynced } else { Match::NotYet }
     }
 
-    /// Is the depth of these pictures as far away, in the median? It has a rhythm or a clock of its own then.
-    fn is_usual(&self, away: u64) -> bool {
-        let median = self.median_offset_nanos().map(i64::unsigned_abs);
-        median.is_some_and(|median| away <= median.saturating_mul(2).saturating_add(UNUSUAL_NANOS))
+    /// Is the depth of these pictures as much earlier, in the median? It has a rhythm or a clock of its own then.
+    fn is_usual(&self, earlier: u64) -> bool {
+        let median = self.median_offset_nanos().map(|median| median.min(0).unsigned_abs());
+        median.is_some_and(|median| earlier <= median.saturating_mul(2).saturating_add(UNUSUAL_NANOS))
     }
 
     /// Work on the picture ends: its offset is noted, its depth kept until that of the next.
@@ -132,6 +146,7 @@ impl<T> DepthSync<T> {
     /// Forgets all frames: stamps began anew, or the camera changed.
     pub fn clear(&mut self) {
         self.kept.clear();
+        self.bytes = 0;
         self.nearest = None;
         self.last = None;
         self.offsets.clear();

@@ -140,11 +140,19 @@ impl<'a, S: Sink> Lane<'a, S> {
         self.remark_notes(&perception.notes);
         let dropped = self.health.untold_drops();
         let facts = PublishFacts { frames_dropped: u32::try_from(dropped).unwrap_or(u32::MAX), ..self.facts(work) };
-        if let Err(error) = self.sink.publish(&work.frame, perception, &facts) {
-            let trouble = error.to_string();
-            self.health.failed(Outcome::Dropped(DropReason::NotPublished), &trouble);
-            self.warn_bounded(DropReason::NotPublished.name(), &trouble);
-            return Err(trouble);
+        match self.sink.publish(&work.frame, perception, &facts) {
+            Ok(beside) if beside.is_empty() => {}
+            // The result is out, so no frame is lost by it.
+            Ok(beside) => {
+                let troubles: Vec<String> = beside.iter().map(ToString::to_string).collect();
+                self.warn_bounded("not_published_beside", &troubles.join("; "));
+            }
+            Err(error) => {
+                let trouble = error.to_string();
+                self.health.failed(Outcome::Dropped(DropReason::NotPublished), &trouble);
+                self.warn_bounded(DropReason::NotPublished.name(), &trouble);
+                return Err(trouble);
+            }
         }
         self.health.told_drops(dropped);
         let now = Instant::now();

@@ -179,12 +179,14 @@ impl Holding {
                 loaded
             })
         };
-        let ended = ended.map_err(|error| {
-            // The engine and the sinks went with the thread that could not be had.
-            place.cameras.close();
-            place.models.set(None);
-            lost(error)
-        })?;
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                place.cameras.close();
+                self.forsake(held).await;
+                return Err(lost(error));
+            }
+        };
         place.door.open(intake.clone());
         self.model = Some((held, At::Loop(Running { intake, ended })));
         if let Some(facts) = place.models.loaded() {
@@ -195,17 +197,18 @@ impl Holding {
     }
 
     async fn deactivate(&mut self, held: Held, running: Running) -> Result<(), Failed> {
-        let loaded = self.take_back(running).await?;
+        let (held, loaded) = self.take_back(held, running).await?;
         self.model = Some((held, At::Rest(loaded)));
         Ok(())
     }
 
     async fn let_go(&mut self, model: Option<(Held, At)>) -> Result<(), Failed> {
-        let Some((Held { labels, supervision, .. }, at)) = model else { return Ok(()) };
-        let loaded = match at {
-            At::Rest(loaded) => loaded,
-            At::Loop(running) => self.take_back(running).await?,
+        let Some((held, at)) = model else { return Ok(()) };
+        let (held, loaded) = match at {
+            At::Rest(loaded) => (held, loaded),
+            At::Loop(running) => self.take_back(held, running).await?,
         };
+        let Held { labels, supervision, .. } = held;
         let Loaded { engine, sinks } = *loaded;
         self.place.models.set(None);
         let destroyed = self.place.spin.call(move |works| {
@@ -223,11 +226,27 @@ impl Holding {
     }
 
     /// Ends the loop, which finishes its frame.
-    async fn take_back(&self, running: Running) -> Result<Box<Loaded>, Failed> {
+    async fn take_back(&self, held: Held, running: Running) -> Result<(Held, Box<Loaded>), Failed> {
         self.place.door.close();
         self.place.cameras.close();
         running.intake.stop();
-        running.ended.await.map_err(|_| broken("perception"))
+        let ended = running.ended.await;
+        // Not before: the frame at work may have needed them.
+        self.place.cameras.forget_depth();
+        match ended {
+            Ok(loaded) => Ok((held, loaded)),
+            Err(_) => {
+                self.forsake(held).await;
+                Err(broken("perception"))
+            }
+        }
+    }
+
+    /// The engine and the sinks went with their thread: what is left of the model goes too.
+    async fn forsake(&self, held: Held) {
+        self.place.models.set(None);
+        // Where the ROS thread is gone as well, so are the topics.
+        let _ = self.place.spin.call(move |works| held.labels.destroy(works)).await;
     }
 }
 

@@ -135,13 +135,13 @@ impl Desk {
 
     async fn reset(&self) -> Result<String, String> {
         let intake = self.intake()?;
-        self.place.cameras.forget();
+        self.place.cameras.forget_depth();
         let (done, is_done) = oneshot::channel();
         // Refused only while the loop ends: the receiver tells.
         drop(intake.order(Order::Reset { done }));
         is_done.await.map_err(|_| self.gone())?;
         tracing::info!("counters and what was learnt of the streams begin anew, by {RESET}");
-        Ok("counters, rhythms, calibration and depth images begin anew".to_owned())
+        Ok("counters, rhythms and depth images begin anew".to_owned())
     }
 
     /// The loop has ended before it answered.
