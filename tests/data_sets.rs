@@ -19,7 +19,7 @@ use looptrans_ros::data::{
     check_pictures,
     index::Source,
     leave_out,
-    sampling::{ExoRule, Sampler, Variants},
+    sampling::{Draw, ExoRule, PictureId, Sampler, Variants, View},
 };
 use looptrans_ros::perceive::decode::Limits;
 use serde_json::Value;
@@ -264,6 +264,26 @@ fn an_augmented_picture_is_a_part_of_the_resized_one_perhaps_mirrored() {
     let edges = |values: Vec<i32>| (values.iter().min().copied(), values.iter().max().copied());
     assert_eq!(edges(corners.iter().map(|c| c.0).collect()), (Some(0), Some(8)), "all offsets are drawn");
     assert_eq!(edges(corners.iter().map(|c| c.1).collect()), (Some(0), Some(8)));
+}
+
+#[test]
+fn pictures_of_one_variant_are_cut_each_in_its_own_way_wherever_the_dataset_lies() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    [&folder, &other].iter().for_each(|folder| folder.pair("cut_with", "knife", (60, 60)));
+    let [dataset, elsewhere] = [folder, other].map(|folder| folder.open(Some("Seen"), &[]).unwrap());
+    let augmentation = Augmentation { resize: ResizeRule::Square, resized: 32, crop: 24 };
+    let picture = RgbImage::from_fn(32, 32, |x, y| Rgb([x as u8, y as u8, 0]));
+    let mut augmenter = Augmenter::new(augmentation);
+    let mut mirrored = 0;
+    for view in [View::Exo, View::Ego] {
+        for picture_number in 0..60 {
+            let draw = Draw { id: PictureId { folder: 0, view, picture: picture_number }, seed: 0 };
+            assert_eq!(draw.cut_seed(&dataset), draw.cut_seed(&elsewhere));
+            let pixels = augmenter.run(&picture, draw.cut_seed(&dataset)).unwrap();
+            mirrored += u32::from(pixels[3] < pixels[0]);
+        }
+    }
+    assert!((35..85).contains(&mirrored), "{mirrored} of 120 mirrored");
 }
 
 #[test]

@@ -4,11 +4,15 @@
 //! Every draw follows from (seed, epoch, place in the epoch) alone: an epoch can be taken up in its middle and goes on as it
 //! would have.
 
+use std::path::Path;
+
 use rand::{
     Rng, RngExt, SeedableRng,
     rngs::ChaCha8Rng,
     seq::{SliceRandom, index},
 };
+
+use sha2::{Digest, Sha256};
 
 use super::index::Dataset;
 
@@ -42,8 +46,34 @@ pub enum View {
 pub struct Draw {
     /// The picture.
     pub id: PictureId,
-    /// Of the augmentation: see [`super::augment::Augmenter`]. One variant of a picture is one number.
+    /// Of the augmentation. One variant of a picture is one number; see [`Self::cut_seed`].
     pub seed: u64,
+}
+
+impl Draw {
+    /// What [`super::augment::Augmenter`] is to be given: the seed together with the picture's place in the dataset, for
+    /// pictures of one variant are not all cut alike.
+    pub fn cut_seed(&self, dataset: &Dataset) -> u64 {
+        let path = dataset.train_picture(self.id);
+        let place = path.strip_prefix(&dataset.folder).unwrap_or(path);
+        let mut hash = Sha256::new();
+        hash.update(self.seed.to_le_bytes());
+        hash.update(place.as_os_str().as_encoded_bytes());
+        let mut head = [0; 8];
+        head.copy_from_slice(&hash.finalize()[..8]);
+        u64::from_le_bytes(head)
+    }
+}
+
+impl Dataset {
+    /// The file of a training picture of this dataset.
+    pub fn train_picture(&self, PictureId { folder, view, picture }: PictureId) -> &Path {
+        let folder = &self.train[folder];
+        match view {
+            View::Exo => &folder.exo[picture],
+            View::Ego => &folder.ego[picture],
+        }
+    }
 }
 
 /// One training sample.

@@ -16,7 +16,7 @@ use crate::{
     data::{
         DataError, Dataset,
         augment::{Augmentation, Augmenter},
-        sampling::{Draw, View},
+        sampling::Draw,
     },
     export::vit::{IMAGENET_MEAN, IMAGENET_STD},
     perceive::{
@@ -104,15 +104,11 @@ impl FeatureSource for Live<'_> {
     fn train(&mut self, draws: &[Draw]) -> Result<Features, TrainError> {
         let LiveParts { dataset, augmentation, limits, .. } = self.0;
         let cut = |augmenter: &mut Augmenter, index: usize| {
-            let Draw { id, seed } = draws[index];
-            let folder = &dataset.train[id.folder];
-            let path = match id.view {
-                View::Exo => &folder.exo[id.picture],
-                View::Ego => &folder.ego[id.picture],
-            };
+            let draw = draws[index];
+            let path = dataset.train_picture(draw.id);
             let picture = picture::load(path, &limits)?;
-            let cut = augmenter.run(&picture, seed).map(<[u8]>::to_vec);
-            cut.map_err(|cause| DataError::Resize { path: path.clone(), cause: cause.to_string() })
+            let cut = augmenter.run(&picture, draw.cut_seed(dataset)).map(<[u8]>::to_vec);
+            cut.map_err(|cause| DataError::Resize { path: path.to_owned(), cause: cause.to_string() })
         };
         self.features(&on_all_cores(draws.len(), || Augmenter::new(augmentation), cut)?)
     }

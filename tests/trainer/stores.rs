@@ -197,7 +197,7 @@ fn files_of_another_length_and_hostile_indices_are_refused() {
         ("\"patch\":8", "\"patch\":0"),
         ("\"dim\":48", &format!("\"dim\":{huge}")),
         ("\"heads\":3", "\"heads\":0"),
-        ("\"format\":1", "\"format\":2"),
+        ("\"format\":2", "\"format\":1"),
         ("trainset/exocentric/cut/knife/0.png", "../../../etc/passwd"),
         ("{", "["),
         ("\"train\":[", "\"train\":[{},"),

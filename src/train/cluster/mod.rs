@@ -51,7 +51,7 @@ use sheet::Subject;
 pub const CLUSTERS: &str = "clusters.safetensors";
 /// Pictures with their parts in colours.
 pub const SHEET: &str = "parts.png";
-const KIND: saved::Kind = saved::Kind { key: "looptrans-cluster-1", command: "looptrans cluster" };
+const KIND: saved::Kind = saved::Kind { key: "looptrans-cluster-2", command: "looptrans cluster" };
 /// Published: 224 pixels are cut out of 256.
 const ENLARGED: f64 = 256.0 / 224.0;
 

@@ -11,7 +11,7 @@ use crate::{
     data::{
         DataError, Dataset,
         augment::{Augmentation, Augmenter},
-        sampling::{Draw, PictureId, View},
+        sampling::Draw,
     },
     export::bundle::write_file,
     perceive::{decode::Limits, picture},
@@ -109,13 +109,11 @@ impl Subject<'_> {
 
     /// The picture as the backbone saw it, and beside it with the parts [N] in colours.
     fn tile(&self, draw: &Draw, labels: &Tensor, grid: Grid) -> Result<RgbImage, TrainError> {
-        let PictureId { folder, view, picture } = draw.id;
-        let folder = &self.dataset.train[folder];
-        let path = if view == View::Ego { &folder.ego[picture] } else { &folder.exo[picture] };
+        let path = self.dataset.train_picture(draw.id);
         let loaded = picture::load(path, &self.limits)?;
         let mut augmenter = Augmenter::new(self.augmentation);
-        let cut = augmenter.run(&loaded, draw.seed);
-        let cut = cut.map_err(|cause| DataError::Resize { path: path.clone(), cause: cause.to_string() })?;
+        let cut = augmenter.run(&loaded, draw.cut_seed(self.dataset));
+        let cut = cut.map_err(|cause| DataError::Resize { path: path.to_owned(), cause: cause.to_string() })?;
         let side = self.augmentation.crop;
         let cut = RgbImage::from_raw(side, side, cut.to_vec()).unwrap_or_default();
         let part = |x: u32, y: u32| {

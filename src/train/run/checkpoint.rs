@@ -22,7 +22,7 @@ const MOMENTUM: &str = "optimizer.momentum.";
 /// What a learner carries from step to step beside parameters.
 const CARRIED: &str = "learner.carried";
 /// Changes with anything that would make an older checkpoint go on differently.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How far a run is, and what it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Changes with anything that would make an older store mean something else.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// A longer index is no index: room for a million pictures.
 const MAX_INDEX_BYTES: u64 = 256 << 20;
 

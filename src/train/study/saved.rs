@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Changes with anything that would give other results for the same study.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const STUDY: &str = "study.json";
 const RESULT: &str = "result.json";
 
