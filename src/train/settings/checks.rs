@@ -28,6 +28,9 @@ impl Settings {
             ]);
         }
         if let Some(own) = &self.wsma {
+            // Its patches are normalised over all samples that are computed together.
+            let parts = self.accumulation;
+            checks.push(("accumulation", parts == 1, "1, as WSMA's losses are of a whole batch", parts.to_string()));
             let losses::wsma::Weights { cls, d, lrela, clip } = own.weights;
             checks.extend([
                 at_least_0("wsma.weights.cls", cls),

@@ -71,7 +71,7 @@ pub struct Settings {
     /// Samples of a step (one egocentric and three exocentric pictures each).
     pub batch: usize,
     /// Parts that a step's samples are computed in, one after the other: less memory, the same number of samples. Batch
-    /// normalisation sees one part at a time.
+    /// normalisation sees one part at a time, and LOCATE's L_proto is the mean of the parts' means. WSMA takes 1 only.
     pub accumulation: usize,
     /// Of every random draw.
     pub seed: u64,
@@ -366,6 +366,11 @@ mod tests {
             ("looptrans: null", None, "train: a.yaml: system: expected the settings"),
             ("epochs: 0", None, "train: a.yaml: epochs: expected at least 1, found 0"),
             ("batch: 2\naccumulation: 3", None, "train: a.yaml: accumulation: expected at most the batch"),
+            (
+                "system: wsma\naccumulation: 2",
+                None,
+                "train: a.yaml: accumulation: expected 1, as WSMA's losses are of a whole batch, found 2",
+            ),
             ("- a", None, "train: a.yaml: expected YAML"),
             ("a: [", None, "train: a.yaml: expected YAML"),
             ("epochs: 1", Some(("lokks.dill", "0")), "train: command line: unknown key \"lokks.dill\""),
