@@ -43,7 +43,8 @@ enum StoreCommand {
       --store stores/seen
 
 Ctrl-C, kill -9 or a full disk cost the last 64 views at most: the same command goes on. Pictures that changed in between are
-computed again. A store serves every run on the same backbone, augmentation and pictures, of whatever system.
+computed again. A store serves every run on the same backbone, augmentation, pictures and keys: LoopTrans and LOCATE, of
+the last block, can share one where they augment alike; WSMA, of the last two, needs its own (--set system=wsma).
 
 Building on a GPU is written but was never run.")]
 struct Build {

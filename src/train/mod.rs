@@ -84,13 +84,13 @@ pub enum TrainError {
         /// What is there.
         found: String,
     },
-    /// A loss or gradient became NaN or infinite.
+    /// A loss, a gradient or what is trained became NaN or infinite.
     #[error(
         "train: {term} is {value} in epoch {epoch}, step {step}: stopped; {checkpoint} holds the last good state. \
-         Remedy: a lower --lr, or other weights of the losses"
+         Remedy: a lower --lr, or other weights of the losses, in a new --out"
     )]
     NotFinite {
-        /// The loss term, or the gradient of which parameter.
+        /// The loss term, the gradient of which parameter, or which tensor of a checkpoint.
         term: String,
         /// NaN or an infinity.
         value: f64,

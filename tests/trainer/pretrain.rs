@@ -371,6 +371,11 @@ fn what_can_not_be_trained_is_refused() {
     let plan = Plan::new(Settings { lr: 1e30, ..settings() }, None, &fixture.path("run")).unwrap();
     let found = train(&fixture, plan, usize::MAX).unwrap_err().to_string();
     assert!(found.contains("last.safetensors holds the last good state"), "{found}");
+    // One step: no later loss shows what it led to.
+    let one = Settings { lr: 1e300, epochs: 1, batch: 1000, ..settings() };
+    let found = train(&fixture, Plan::new(one, None, &fixture.path("one")).unwrap(), usize::MAX).unwrap_err();
+    assert!(matches!(found, TrainError::NotFinite { epoch: 1, step: 1, .. }), "{found}");
+    assert!(!exists(&fixture.path("one/backbone.safetensors")));
     // Other pictures do not go on with a run.
     let gallery = Gallery::open(&[fixture.data()]).unwrap();
     let job = Job { gallery: &gallery, device: Device::Cpu, limits: LIMITS, stop: &AtomicBool::new(false) };

@@ -28,6 +28,19 @@ fn a_loss_that_is_no_number_stops_the_run_at_its_last_good_checkpoint() {
 }
 
 #[test]
+fn weights_that_are_no_numbers_are_not_written() {
+    let fixture = Fixture::new();
+    // One step: no later loss shows what it led to.
+    let plan = fixture.plan("run", &["optimizer.lr=1e38", "batch=10", "epochs=1"]).unwrap();
+    let error = fixture.train(plan, usize::MAX).unwrap_err();
+    assert!(matches!(error, TrainError::NotFinite { epoch: 1, step: 1, .. }), "{error}");
+    assert!(error.to_string().contains("in a new --out"), "{error}");
+    assert!(!exists(&fixture.path("run/weights.safetensors")) && !exists(&fixture.path("run/best.safetensors")));
+    let last = tch::Tensor::read_safetensors(fixture.path("run/last.safetensors")).unwrap();
+    assert!(last.iter().all(|(_, tensor)| tensor.isfinite().all().int64_value(&[]) == 1));
+}
+
+#[test]
 fn a_run_is_not_overwritten_by_a_new_one() {
     let fixture = Fixture::new();
     fixture.train(fixture.plan("run", &["epochs=1"]).unwrap(), 1).unwrap();

@@ -31,7 +31,7 @@ use super::{
     run::{
         Job, LAST, METRICS,
         backbone_file::{BackboneFile, PREFIX, sizes_of_whole},
-        check_device, fingerprint,
+        check_device, fingerprint, first_not_finite,
         saved::{self, Saved},
         step_log::StepLog,
     },
@@ -308,10 +308,10 @@ impl Run<'_, '_> {
         let found = -loss.double_value(&[]);
         let mut gradients = self.optimizer.gradients(&loss);
         if !found.is_finite() {
-            return Err(self.not_finite("the modularity".to_owned(), found));
+            return Err(self.not_finite("the modularity".to_owned(), found, self.state.step));
         }
         if let Some(name) = self.optimizer.not_finite(&gradients) {
-            return Err(self.not_finite(format!("the gradient of {name}"), f64::NAN));
+            return Err(self.not_finite(format!("the gradient of {name}"), f64::NAN, self.state.step));
         }
         let norm = clip_together(&mut gradients, clip);
         self.optimizer.step(&gradients, Rates { lr, weight_decay });
@@ -322,15 +322,20 @@ impl Run<'_, '_> {
         Ok(())
     }
 
-    fn not_finite(&self, term: String, value: f64) -> TrainError {
-        let place = self.state.step * self.state.settings.batch as u64;
-        let (epoch, step) = (1 + place / self.drawer.pictures.len() as u64, self.state.step + 1);
+    /// `done`: the steps before that one.
+    fn not_finite(&self, term: String, value: f64, done: u64) -> TrainError {
+        let place = done * self.state.settings.batch as u64;
+        let (epoch, step) = (1 + place / self.drawer.pictures.len() as u64, done + 1);
         TrainError::NotFinite { term, value, epoch, step, checkpoint: self.out.join(LAST) }
     }
 
     fn save(&self) -> Result<(), TrainError> {
         let mut tensors = self.model.tensors();
         tensors.extend(self.optimizer.state());
+        // The older checkpoint stays where this state can't be gone on from.
+        if let Some((name, value)) = first_not_finite(&tensors) {
+            return Err(self.not_finite(name.to_owned(), value, self.state.step.saturating_sub(1)));
+        }
         saved::write(&self.out.join(LAST), KIND, &tensors, &self.state)
     }
 

@@ -21,7 +21,7 @@ use crate::{
         TrainError,
         adamw::clip_each,
         features::{normalised, on_all_cores},
-        run::{LAST, METRICS, saved, step_log::StepLog},
+        run::{LAST, METRICS, first_not_finite, saved, step_log::StepLog},
     },
 };
 
@@ -203,8 +203,15 @@ impl<'a, 'b> Run<'a, 'b> {
         leave_one_out(&Tensor::cat(&vectors, 0), &classes)
     }
 
+    /// The older checkpoint stays where this state can't be gone on from.
     fn save(&self) -> Result<(), TrainError> {
-        saved::write(&self.out.join(LAST), KIND, &self.models.tensors(), &self.state)
+        let (tensors, checkpoint) = (self.models.tensors(), self.out.join(LAST));
+        if let Some((name, value)) = first_not_finite(&tensors) {
+            let done = self.state.step.saturating_sub(1);
+            let (epoch, step, term) = (done / self.epoch + 1, done % self.epoch + 1, name.to_owned());
+            return Err(TrainError::NotFinite { term, value, epoch, step, checkpoint });
+        }
+        saved::write(&checkpoint, KIND, &tensors, &self.state)
     }
 
     fn write_backbone(&self) -> Result<(), TrainError> {

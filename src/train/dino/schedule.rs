@@ -37,9 +37,9 @@ impl Schedule {
         Self {
             lr: settings.lr,
             momentum: settings.momentum,
-            warmup: settings.warmup_epochs.min(settings.epochs) * epoch,
-            frozen: settings.frozen_epochs * epoch,
-            steps: settings.epochs * epoch,
+            warmup: settings.warmup_epochs.min(settings.epochs).saturating_mul(epoch),
+            frozen: settings.frozen_epochs.saturating_mul(epoch),
+            steps: settings.epochs.saturating_mul(epoch),
         }
     }
 

@@ -118,11 +118,16 @@ pub(super) fn write_checkpoint(
     optimizer: &Optimizer,
     state: &State,
 ) -> Result<(), TrainError> {
+    tensor_file::write(path, &tensors_of(learner, optimizer), (STATE, json(path, state)?))
+}
+
+/// All that a checkpoint holds, under the names it has there.
+pub(super) fn tensors_of(learner: &Learner, optimizer: &Optimizer) -> BTreeMap<String, Tensor> {
     let mut tensors = weights_of(learner);
     let momentum = optimizer.momentum().map(|(name, tensor)| (format!("{MOMENTUM}{name}"), tensor.shallow_clone()));
     tensors.extend(momentum);
     tensors.extend(learner.carried().map(|tensor| (CARRIED.to_owned(), tensor)));
-    tensor_file::write(path, &tensors, (STATE, json(path, state)?))
+    tensors
 }
 
 /// Writes the weights alone, described as `looptrans export` and `predict` want them.

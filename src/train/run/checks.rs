@@ -1,9 +1,9 @@
 //! What is asked before a run begins.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use sha2::{Digest, Sha256};
-use tch::Device;
+use tch::{Device, Tensor};
 
 use super::Job;
 use crate::{
@@ -19,6 +19,15 @@ pub(in crate::train) fn check_device(device: Device) -> Result<(), TrainError> {
     }
     let found = format!("{count} GPUs that this libtorch can use");
     Err(TrainError::Values { what: "device", expected: format!("cpu, or CUDA's GPU {index}"), found })
+}
+
+/// The first of these tensors that holds NaN or an infinity, and that number.
+pub(in crate::train) fn first_not_finite(tensors: &BTreeMap<String, Tensor>) -> Option<(&str, f64)> {
+    tensors.iter().find_map(|(name, tensor)| {
+        let tensor = tensor.detach();
+        let found = tensor.masked_select(&tensor.isfinite().logical_not());
+        (found.numel() > 0).then(|| (name.as_str(), found.double_value(&[0])))
+    })
 }
 
 pub(super) fn check_data(dataset: &Dataset, settings: &Settings) -> Result<(), TrainError> {

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use super::learner::Network;
 use crate::{
     data::{Dataset, truth},
-    metrics::{Mean, Protocol, Scores},
+    metrics::{Mean, MetricError, Protocol, Scores},
     perceive::decode::Limits,
     train::{
         TrainError,
@@ -59,7 +59,7 @@ pub struct Test<'a> {
 /// Scores every test item; None if `stop` was set on the way. `progress` is called with the items done.
 ///
 /// # Errors
-/// A test picture that can't be read. A ground truth that can't be used only costs its item.
+/// A test picture that can't be read; a map with a number that is not finite. A ground truth that can't be used only costs its item.
 pub fn evaluate(
     test: &mut Test<'_>,
     stop: &AtomicBool,
@@ -79,8 +79,15 @@ pub fn evaluate(
                 Ok(truth) => truth,
                 Err(error) => return Ok(Err(error.to_string())),
             };
-            let scores = Protocol::default().score(maps[index].view(), truth.view());
-            Ok(scores.map_err(|error| error.to_string()))
+            match Protocol::default().score(maps[index].view(), truth.view()) {
+                // The network's fault, not the item's.
+                Err(error @ MetricError::NotFinite { what: "prediction", .. }) => Err(TrainError::Values {
+                    what: "the network's map of a test picture",
+                    expected: "finite numbers".to_owned(),
+                    found: format!("{error}, on {}", dataset.test[items[index]].picture.display()),
+                }),
+                scores => Ok(scores.map_err(|error| error.to_string())),
+            }
         };
         for (&item, result) in items.iter().zip(on_all_cores(items.len(), || (), score)?) {
             match result {

@@ -40,7 +40,7 @@ pub use evaluate::{Evaluation, Test, evaluate};
 pub use learner::Network;
 
 pub(super) use backbone_file::{PREFIX, backbone_of};
-pub(super) use checks::{check_device, fingerprint};
+pub(super) use checks::{check_device, fingerprint, first_not_finite};
 pub(super) use lock::{LOCK, lock};
 pub(super) use tensor_file::io_error;
 pub(super) use trained::{Tests, Trained};

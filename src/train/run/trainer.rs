@@ -6,7 +6,8 @@ use tch::Tensor;
 
 use super::{
     BEST, Event, Job, LAST, METRICS, REPORT, State, WEIGHTS,
-    checkpoint::{write_checkpoint, write_weights},
+    checkpoint::{tensors_of, write_checkpoint, write_weights},
+    checks::first_not_finite,
     evaluate::{Evaluation, Test, evaluate},
     history::{At, History},
     learner::{Batch, Learner, Losses, Together},
@@ -97,7 +98,18 @@ impl Trainer<'_, '_> {
         At { epoch: self.state.epoch + 1, step: self.state.step }
     }
 
+    /// No file is written of a state that can't be gone on from or used: the older one stays. A loss does not show all of
+    /// it, as a step's own outcome and running variances count in the next one only.
+    fn check_state(&self) -> Result<(), TrainError> {
+        match first_not_finite(&tensors_of(self.learner, &self.optimizer)) {
+            None => Ok(()),
+            Some((name, value)) => Err(self.not_finite(name.to_owned(), value, self.state.step)),
+        }
+    }
+
     fn save(&self) -> Result<(), TrainError> {
+        // On every rank, so that all end.
+        self.check_state()?;
         if !self.job.ranks.leads() {
             return Ok(());
         }
@@ -113,7 +125,7 @@ impl Trainer<'_, '_> {
     ) -> Result<(), TrainError> {
         let Computed { named, total, gradients } = self.compute(samples, place)?;
         if let Some(name) = self.optimizer.not_finite(&gradients) {
-            return Err(self.not_finite(format!("the gradient of {name}"), f64::NAN));
+            return Err(self.not_finite(format!("the gradient of {name}"), f64::NAN, self.state.step + 1));
         }
         let lr = self.state.settings.optimizer.lr_in(self.state.epoch);
         self.optimizer.step(&gradients, lr);
@@ -136,7 +148,7 @@ impl Trainer<'_, '_> {
             let part = self.part(part_samples, share, place + (index * part) as u64)?;
             let terms = part.named.iter().copied().chain([("the total loss", part.total)]);
             if let Some((name, value)) = terms.into_iter().find(|(_, value)| !value.is_finite()) {
-                return Err(self.not_finite(name.to_owned(), value));
+                return Err(self.not_finite(name.to_owned(), value, self.state.step + 1));
             }
             computed.add(share, part);
         }
@@ -195,6 +207,7 @@ impl Trainer<'_, '_> {
 
     /// Tests and goes to the next epoch; false if it was stopped before the test was done.
     fn finish_epoch(&mut self, history: &mut Option<History>) -> Result<bool, TrainError> {
+        self.check_state()?;
         let evaluation = self.test()?;
         if self.job.ranks.any(evaluation.is_none()) {
             return Ok(false);
@@ -237,9 +250,8 @@ impl Trainer<'_, '_> {
         evaluate(&mut test, stop, &mut |done| watch(&Event::Test { done, of }))
     }
 
-    fn not_finite(&self, term: String, value: f64) -> TrainError {
-        let (epoch, step) = (self.state.epoch + 1, self.state.step + 1);
-        TrainError::NotFinite { term, value, epoch, step, checkpoint: self.out.join(LAST) }
+    fn not_finite(&self, term: String, value: f64, step: u64) -> TrainError {
+        TrainError::NotFinite { term, value, epoch: self.state.epoch + 1, step, checkpoint: self.out.join(LAST) }
     }
 }
 

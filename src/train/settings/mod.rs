@@ -1,5 +1,6 @@
 //! The settings of a training run: every constant of the method, read from YAML and single `key=value` overrides.
 
+mod checks;
 mod given;
 
 use serde::{Deserialize, Serialize};
@@ -70,7 +71,7 @@ pub struct Settings {
     /// Samples of a step (one egocentric and three exocentric pictures each).
     pub batch: usize,
     /// Parts that a step's samples are computed in, one after the other: less memory, the same number of samples. Batch
-    /// normalisation sees one part at a time.
+    /// normalisation sees one part at a time, and LOCATE's L_proto is the mean of the parts' means. WSMA takes 1 only.
     pub accumulation: usize,
     /// Of every random draw.
     pub seed: u64,
@@ -231,52 +232,6 @@ impl Settings {
     pub fn has_no_text_encoder(&self) -> bool {
         self.wsma.as_ref().is_some_and(|own| own.clip.is_none())
     }
-
-    /// Do they make sense?
-    ///
-    /// # Errors
-    /// The first value that does not; `origin`: where that of a key was read.
-    pub(in crate::train) fn check<'a>(&self, origin: impl Fn(&str) -> &'a str) -> Result<(), SettingsError> {
-        let Sgd { lr, momentum, weight_decay, gamma, step_epochs, .. } = self.optimizer;
-        let at_least_1 = |key, value: u64| (key, value >= 1, "at least 1", value.to_string());
-        // Written so that NaN fails.
-        let checks = [
-            at_least_1("epochs", self.epochs),
-            at_least_1("batch", self.batch as u64),
-            at_least_1("accumulation", self.accumulation as u64),
-            at_least_1("save_every_steps", self.save_every_steps),
-            at_least_1("optimizer.step_epochs", step_epochs),
-            ("accumulation", self.accumulation <= self.batch, "at most the batch", self.accumulation.to_string()),
-            ("threads", self.threads <= MAX_THREADS, "at most 1024", self.threads.to_string()),
-            ("optimizer.lr", lr > 0.0 && lr.is_finite(), "above 0", lr.to_string()),
-            ("optimizer.momentum", (0.0..1.0).contains(&momentum), "at least 0, below 1", momentum.to_string()),
-            ("optimizer.weight_decay", weight_decay >= 0.0, "at least 0", weight_decay.to_string()),
-            ("optimizer.gamma", gamma > 0.0 && gamma <= 1.0, "above 0, at most 1", gamma.to_string()),
-            (
-                "augmentation.enlarged",
-                (1.0..=4.0).contains(&self.augmentation.enlarged),
-                "1 to 4",
-                self.augmentation.enlarged.to_string(),
-            ),
-        ];
-        let mut checks = checks.to_vec();
-        let own = [self.looptrans.is_some(), self.locate.is_some(), self.wsma.is_some()];
-        let fits = own == [System::LoopTrans, System::Locate, System::Wsma].map(|system| system == self.system);
-        checks.push(("system", fits, "the settings of that network and no other", format!("{:?}", self.system)));
-        if let Some(own) = &self.looptrans {
-            let heads = own.noise_heads;
-            checks.push(("looptrans.noise_heads", heads <= 4096, "at most 4096", heads.to_string()));
-            checks.push(("looptrans.parts", (1..=64).contains(&own.parts), "1 to 64", own.parts.to_string()));
-        }
-        match checks.into_iter().find(|(_, holds, ..)| !holds) {
-            None => Ok(()),
-            Some((key, _, expected, found)) => Err(SettingsError::Value {
-                origin: origin(key).to_owned(),
-                key: key.to_owned(),
-                cause: format!("expected {expected}, found {found}"),
-            }),
-        }
-    }
 }
 
 impl LocateSettings {
@@ -376,10 +331,46 @@ mod tests {
                 "train: a.yaml: unknown key \"looptrans.parts\"; known here:",
             ),
             ("system: wsma\nwsma: null", None, "train: a.yaml: system: expected the settings"),
-            ("optimizer: {lr: .nan}", None, "train: a.yaml: optimizer.lr: expected above 0, found NaN"),
+            ("optimizer: {lr: .nan}", None, "train: a.yaml: optimizer.lr: expected finite, above 0, found NaN"),
+            (
+                "optimizer: {weight_decay: .inf}",
+                None,
+                "train: a.yaml: optimizer.weight_decay: expected finite, at least 0",
+            ),
+            ("optimizer: {bias_factor: .nan}", None, "train: a.yaml: optimizer.bias_factor: expected finite, above 0"),
+            (
+                "optimizer: {fc_factor: 0}",
+                None,
+                "train: a.yaml: optimizer.fc_factor: expected finite, above 0, found 0",
+            ),
+            (
+                "looptrans: {options: {fg_threshold: 1}}",
+                None,
+                "train: a.yaml: looptrans.options.fg_threshold: expected at least 0, below 1, found 1",
+            ),
+            (
+                "looptrans: {weights: {dill: -0.05}}",
+                None,
+                "train: a.yaml: looptrans.weights.dill: expected finite, at least 0, found -0.05",
+            ),
+            (
+                "system: locate\nlocate: {weights: {proto: .inf}}",
+                None,
+                "train: a.yaml: locate.weights.proto: expected finite, at least 0, found inf",
+            ),
+            (
+                "system: wsma\nwsma: {weights: {clip: .nan}}",
+                None,
+                "train: a.yaml: wsma.weights.clip: expected finite, at least 0, found NaN",
+            ),
             ("looptrans: null", None, "train: a.yaml: system: expected the settings"),
             ("epochs: 0", None, "train: a.yaml: epochs: expected at least 1, found 0"),
             ("batch: 2\naccumulation: 3", None, "train: a.yaml: accumulation: expected at most the batch"),
+            (
+                "system: wsma\naccumulation: 2",
+                None,
+                "train: a.yaml: accumulation: expected 1, as WSMA's losses are of a whole batch, found 2",
+            ),
             ("- a", None, "train: a.yaml: expected YAML"),
             ("a: [", None, "train: a.yaml: expected YAML"),
             ("epochs: 1", Some(("lokks.dill", "0")), "train: command line: unknown key \"lokks.dill\""),
