@@ -169,7 +169,7 @@ impl Reporter {
         self.diagnostics.look(place.clock.now(), &node);
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
-            let totals = Totals::of(place.cameras.iter().map(|camera| &camera.health), now);
+            let totals = Totals::of(cameras.iter().map(|moment| (&moment.health, &*moment.camera.health)));
             let model = model.as_deref().zip(standing.as_ref());
             let moment = Moment { state, model, totals: &totals, cameras: &cameras, is_disabled, slow, namesakes };
             let status = self.status(place.clock.now(), &moment);
