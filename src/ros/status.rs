@@ -81,6 +81,8 @@ struct CameraMoment<'a> {
     facts: InputFacts,
     /// Why nothing of it is processed, though it should be.
     silence: Option<String>,
+    /// Why its last picture had no 3D, though it should have.
+    depth_trouble: Option<String>,
 }
 
 impl Reporter {
@@ -146,6 +148,7 @@ impl Reporter {
             cameras.iter().zip(&self.watches).map(|(camera, watch)| camera.view(watch)).collect();
         let node = NodeFacts {
             state,
+            is_disabled,
             trouble: self.trouble.as_deref(),
             model: model.as_deref().zip(standing.as_ref()).map(|(model, standing)| ModelView {
                 id: &model.id,
@@ -223,9 +226,9 @@ impl Reporter {
                 reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
             }
             reasons.extend(is_disabled.then(|| "disabled by ~/enable".to_owned()));
-            for CameraMoment { camera, silence, .. } in *cameras {
-                let of_camera = silence.clone().into_iter().chain(camera.depth_trouble());
-                reasons.extend(of_camera.map(|reason| camera.health.say(&reason)));
+            for CameraMoment { camera, silence, depth_trouble, .. } in *cameras {
+                let of_camera = silence.iter().chain(depth_trouble);
+                reasons.extend(of_camera.map(|reason| camera.health.say(reason)));
             }
         }
         reasons
@@ -261,7 +264,9 @@ impl<'a> CameraMoment<'a> {
     fn new(camera: &'a Camera, watch: &Watch, now: Instant, clock_started: bool, is_disabled: bool) -> Self {
         let (health, facts) = (camera.health.snapshot(now), camera.facts(clock_started));
         let silence = if is_disabled { None } else { watch.silence.reason(&health, &facts) };
-        Self { camera, health, facts, silence }
+        // Of a picture from before, while no other is looked at.
+        let depth_trouble = if is_disabled { None } else { camera.depth_trouble() };
+        Self { camera, health, facts, silence, depth_trouble }
     }
 
     fn view(&self, watch: &Watch) -> CameraView {
@@ -270,7 +275,7 @@ impl<'a> CameraMoment<'a> {
             silence: self.silence.clone(),
             nothing_comes: watch.silence.is_empty(&self.health),
             silence_is_long: watch.silence.is_long(&self.health),
-            depth_trouble: self.camera.depth_trouble(),
+            depth_trouble: self.depth_trouble.clone(),
             depth_offset_millis: self.camera.depth_offset_millis(),
             health: self.health.clone(),
             input: self.facts.clone(),
@@ -278,7 +283,7 @@ impl<'a> CameraMoment<'a> {
     }
 
     fn status(&self) -> CameraStatus {
-        let Self { camera, health, facts, silence } = self;
+        let Self { camera, health, facts, silence, .. } = self;
         let counts = &health.counts;
         let losses = || counts.dropped_by.iter().chain(&counts.rejected_by);
         CameraStatus {

@@ -34,6 +34,7 @@ fn view(health: &Health, now: Instant) -> CameraView {
 fn node<'a>(cameras: &'a [CameraView], model: Option<ModelView<'a>>) -> NodeFacts<'a> {
     NodeFacts {
         state: State::Active,
+        is_disabled: false,
         trouble: None,
         model,
         cameras,
@@ -122,6 +123,21 @@ fn a_silence_is_a_warning_then_an_error_or_stale_where_nothing_comes_at_all() {
     let (error, message) = level(&health, 10.0);
     assert_eq!((error, message.as_str()), (Level::Error, "1 frames came, all rejected; the last: step 0"));
     assert_eq!(level(&health, 12.0).0, Level::Stale, "nor does anything come any more");
+}
+
+#[test]
+fn a_disabled_node_says_so_and_is_well() {
+    let began = Instant::now();
+    let health = Health::started_at(began);
+    health.arrived(began);
+    health.failed(Outcome::Dropped(DropReason::NotPublished), "no memory");
+    let mut cameras = [view(&health, began + TIMEOUT)];
+    cameras[0].depth_trouble = Some("no calibration has come".to_owned());
+    let said = diagnose(&NodeFacts { is_disabled: true, ..node(&cameras, None) });
+    for part in ["inputs", "outputs"] {
+        let found = said.iter().find(|diagnosis| diagnosis.part == part).unwrap();
+        assert_eq!((found.level, found.message.as_str()), (Level::Ok, "disabled by ~/enable: frames are dropped"));
+    }
 }
 
 #[test]
