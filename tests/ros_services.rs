@@ -201,9 +201,12 @@ fn a_disabled_node_drops_what_comes_and_does_not_call_that_silence() {
     rig.exchange(&[REGIONS], Rig::good);
     rig.status(|status| !off(status));
 
-    // A fresh activation is enabled.
+    // Nor is it the camera's fault that an inactive node sees nothing.
     enable(&mut rig, false);
     change(&mut rig, "deactivate");
+    let [_, _, status] = [(); 3].map(|()| rig.fresh_status());
+    assert_eq!((&status["reasons"], &status["cameras"][0]["silence"]), (&json!([]), &json!("")), "{status}");
+    // A fresh activation is enabled.
     change(&mut rig, "activate");
     rig.exchange(&[REGIONS], Rig::good);
     rig.summary();

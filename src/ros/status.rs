@@ -137,9 +137,10 @@ impl Reporter {
             // It was asked for: nothing to complain about, and nothing that could be over later.
             self.watch_anew();
         }
-        let moment = |(camera, watch)| CameraMoment::new(camera, watch, now, clock_started, is_disabled);
+        let is_looking = state == State::Active && !is_disabled;
+        let moment = |(camera, watch)| CameraMoment::new(camera, watch, now, clock_started, is_looking);
         let cameras: Vec<CameraMoment<'_>> = place.cameras.iter().zip(&self.watches).map(moment).collect();
-        if state == State::Active && !is_disabled {
+        if is_looking {
             self.watches.iter_mut().zip(&cameras).for_each(|(watch, camera)| watch.tell(camera));
         }
         let model = place.models.loaded();
@@ -261,11 +262,11 @@ impl Watch {
 }
 
 impl<'a> CameraMoment<'a> {
-    fn new(camera: &'a Camera, watch: &Watch, now: Instant, clock_started: bool, is_disabled: bool) -> Self {
+    /// `is_looking`: are frames wanted? Otherwise nothing that they lack is anybody's fault.
+    fn new(camera: &'a Camera, watch: &Watch, now: Instant, clock_started: bool, is_looking: bool) -> Self {
         let (health, facts) = (camera.health.snapshot(now), camera.facts(clock_started));
-        let silence = if is_disabled { None } else { watch.silence.reason(&health, &facts) };
-        // Of a picture from before, while no other is looked at.
-        let depth_trouble = if is_disabled { None } else { camera.depth_trouble() };
+        let silence = if is_looking { watch.silence.reason(&health, &facts) } else { None };
+        let depth_trouble = if is_looking { camera.depth_trouble() } else { None };
         Self { camera, health, facts, silence, depth_trouble }
     }
 
