@@ -333,6 +333,28 @@ fn a_model_that_fails_three_times_in_a_row_counts_as_broken_until_it_works() {
 }
 
 #[test]
+fn another_model_is_not_broken_for_what_the_one_before_failed_at() {
+    let rig = start(settings(), false);
+    let broken = |rig: &Rig| rig.health().snapshot(Instant::now()).inference_broken;
+    let another = || {
+        let mut bundle = colours();
+        "another".clone_into(&mut bundle.contract.name);
+        Pipeline::new(Model::load(&bundle, &on_cpu()).unwrap(), PipelineSettings::from(&settings())).unwrap()
+    };
+    let fail = |rig: &Rig, from: u32| (from..from + 3).for_each(|millis| rig.one(picture(BLACK, millis)));
+    fail(&rig, 0);
+    rig.swap(pipeline());
+    assert!(broken(&rig), "the same model, loaded anew, has not worked yet");
+    rig.swap(another());
+    assert!(!broken(&rig));
+    fail(&rig, 10);
+    assert!(broken(&rig), "it may be broken as well");
+    rig.health().resumed(Instant::now());
+    assert!(!broken(&rig), "nor does that outlive an activation");
+    rig.stop();
+}
+
+#[test]
 fn a_sink_that_fails_costs_the_frame_and_not_the_loop() {
     let rig = start(settings(), true);
     rig.one(red(1));
@@ -401,6 +423,12 @@ impl Rig {
             .order(Order::Detect(Detect { camera: 0, affordances, want_heatmaps: true, deadline, reply }))
             .unwrap();
         answer
+    }
+
+    fn swap(&self, pipeline: Pipeline) {
+        let (done, old) = oneshot::channel();
+        self.intake.order(Order::Swap(Swap { engine: engine(pipeline), announce: Box::new(|| {}), done })).unwrap();
+        drop(old.blocking_recv().unwrap());
     }
 
     fn reset(&self) {

@@ -102,7 +102,7 @@ impl Health {
         &self.pulse
     }
 
-    /// The node begins to look for frames (again): a silence counts from now on.
+    /// The node begins to look for frames (again): a silence counts from now on, and so do the model's failures.
     pub fn resumed(&self, now: Instant) {
         let mut inner = self.lock();
         inner.started = now;
@@ -110,6 +110,12 @@ impl Health {
         inner.last_processed = None;
         inner.counts_when_processed = inner.counts.clone();
         inner.last_trouble = None;
+        inner.inference_failures_in_a_row = 0;
+    }
+
+    /// Another model works from now on: what the one before failed at says nothing of it.
+    pub(crate) fn model_changed(&self) {
+        self.lock().inference_failures_in_a_row = 0;
     }
 
     /// Counts from nothing, as [`Self::started_at`] does. Frames that have not ended count as arrived.

@@ -222,7 +222,7 @@ fn inference_verdict(node: &NodeFacts<'_>) -> (Level, String) {
     if let Some(sentence) = sentence.clone().filter(|_| standing.on.is_none()) {
         return (Level::Error, sentence);
     }
-    if node.cameras.iter().any(|camera| camera.health.inference_broken) {
+    if node.state == State::Active && node.cameras.iter().any(|camera| camera.health.inference_broken) {
         return (Level::Error, format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
     }
     sentence
@@ -245,9 +245,9 @@ fn outputs(node: &NodeFacts<'_>) -> Diagnosis {
     }
     let rate: f32 = node.cameras.iter().map(|camera| camera.health.fps_out).sum();
     let (level, message) = match refused {
+        _ if node.state != State::Active => (Level::Ok, format!("nothing is published while {}", node.state)),
         _ if node.is_disabled => (Level::Ok, DISABLED.to_owned()),
         Some(refused) => (Level::Error, refused),
-        None if node.state != State::Active => (Level::Ok, format!("nothing is published while {}", node.state)),
         None => (Level::Ok, format!("{rate:.1} results per second")),
     };
     Diagnosis { part: "outputs".to_owned(), level, message, values: values.all }

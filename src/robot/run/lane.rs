@@ -49,7 +49,11 @@ impl<'a, S: Sink> Lane<'a, S> {
         self.sink.apply(settings);
     }
 
-    pub fn model_changed(&mut self, model_id: &str) {
+    /// The same model may have been loaded anew: that alone mends nothing.
+    pub fn model_changed(&mut self, before: &str, model_id: &str) {
+        if before != model_id {
+            self.health.model_changed();
+        }
         self.sink.model_changed(model_id);
     }
 

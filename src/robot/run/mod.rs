@@ -117,8 +117,8 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
                 let old = std::mem::replace(self.engine, swap.engine);
                 self.apply();
                 self.turn_away_unanswerable();
-                let id = self.engine.pipeline.contract().model_id();
-                self.lanes.iter_mut().for_each(|lane| lane.model_changed(&id));
+                let [before, id] = [&old, &*self.engine].map(|engine| engine.pipeline.contract().model_id());
+                self.lanes.iter_mut().for_each(|lane| lane.model_changed(&before, &id));
                 (swap.announce)();
                 // Who does not wait for the old one lets it be freed here.
                 let _ = swap.done.send(old);
