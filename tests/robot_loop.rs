@@ -463,6 +463,23 @@ fn on_demand_one_frame_is_processed_for_each_request() {
 }
 
 #[test]
+fn requests_are_answered_whatever_the_rate_is() {
+    for mode in [Mode::OnDemand, Mode::Continuous] {
+        let rig = start(NodeSettings { mode, max_rate_hz: Some(1e-6), ..settings() }, false);
+        for millis in 1..4 {
+            let asked = rig.ask(&[], AN_HOUR);
+            rig.one(red(millis));
+            assert_eq!(asked.blocking_recv().unwrap().unwrap().stamp.nanosec, millis * 1_000_000);
+        }
+        if mode == Mode::Continuous {
+            rig.one(red(10));
+            assert_eq!(rig.counts().dropped_by["rate_limit"], 1, "nobody waits for it");
+        }
+        assert_eq!(rig.stop().1.frames.counts.processed, 3);
+    }
+}
+
+#[test]
 fn a_frame_that_comes_while_the_mode_changes_is_counted() {
     let rig = start(settings(), false);
     rig.one(red(1));

@@ -69,8 +69,8 @@ impl<'a, S: Sink> Lane<'a, S> {
         self.health.snapshot(Instant::now()).last_trouble
     }
 
-    /// Reads a message and decides on it. None: it is dropped or rejected, and counted.
-    pub fn admit<'f>(&mut self, incoming: &'f impl Incoming) -> Option<Work<'f>> {
+    /// Reads a message and decides on it: see [`Admission::decide`]. None: it is dropped or rejected, and counted.
+    pub fn admit<'f>(&mut self, incoming: &'f impl Incoming, is_asked: bool) -> Option<Work<'f>> {
         let frame = match incoming.frame() {
             Ok(frame) => frame,
             Err(error) => {
@@ -84,7 +84,7 @@ impl<'a, S: Sink> Lane<'a, S> {
             now: Instant::now(),
             ros_now_nanos: (self.clock)(),
         };
-        match self.admission.decide(&times) {
+        match self.admission.decide(&times, is_asked) {
             Verdict::Process(admitted) => {
                 self.remark_stamp(frame.stamp, &admitted);
                 Some(Work { frame: Frame { stamp: admitted.stamp, ..frame }, admitted, times })

@@ -179,7 +179,8 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
     /// where it is not sound.
     fn frame(&mut self, camera: usize, incoming: &I, mode: Mode) {
         let Some(lane) = self.lanes.get_mut(camera) else { return };
-        let Some(work) = lane.admit(incoming) else { return };
+        let is_asked = self.asked.iter().any(|detect| detect.camera == camera);
+        let Some(work) = lane.admit(incoming, is_asked) else { return };
         let groups = groups(&mut self.asked, camera, mode);
         let is_special = groups.iter().any(|group| !group.affordances.is_empty());
         for (n, Group { affordances, detects }) in groups.into_iter().enumerate() {
