@@ -338,6 +338,28 @@ fn a_model_that_fails_three_times_in_a_row_counts_as_broken_until_it_works() {
 }
 
 #[test]
+fn another_model_is_not_broken_for_what_the_one_before_failed_at() {
+    let rig = start(settings(), false);
+    let broken = |rig: &Rig| rig.health().snapshot(Instant::now()).inference_broken;
+    let another = || {
+        let mut bundle = colours();
+        "another".clone_into(&mut bundle.contract.name);
+        Pipeline::new(Model::load(&bundle, &on_cpu()).unwrap(), PipelineSettings::from(&settings())).unwrap()
+    };
+    let fail = |rig: &Rig, from: u32| (from..from + 3).for_each(|millis| rig.one(picture(BLACK, millis)));
+    fail(&rig, 0);
+    rig.swap(pipeline());
+    assert!(broken(&rig), "the same model, loaded anew, has not worked yet");
+    rig.swap(another());
+    assert!(!broken(&rig));
+    fail(&rig, 10);
+    assert!(broken(&rig), "it may be broken as well");
+    rig.health().resumed(Instant::now());
+    assert!(!broken(&rig), "nor does that outlive an activation");
+    rig.stop();
+}
+
+#[test]
 fn a_sink_that_fails_costs_the_frame_and_not_the_loop() {
     let rig = start(settings(), true);
     rig.one(red(1));
@@ -408,6 +430,12 @@ impl Rig {
         answer
     }
 
+    fn swap(&self, pipeline: Pipeline) {
+        let (done, old) = oneshot::channel();
+        self.intake.order(Order::Swap(Swap { engine: engine(pipeline), announce: Box::new(|| {}), done })).unwrap();
+        drop(old.blocking_recv().unwrap());
+    }
+
     fn reset(&self) {
         let (done, is_done) = oneshot::channel();
         self.intake.order(Order::Reset { done }).unwrap();
@@ -437,6 +465,23 @@ fn on_demand_one_frame_is_processed_for_each_request() {
     let (published, summary) = rig.stop();
     assert_eq!(published.len(), 2, "what was asked for is published too");
     assert_eq!((summary.frames.counts.processed, summary.frames.counts.dropped_by["superseded"]), (2, 2));
+}
+
+#[test]
+fn requests_are_answered_whatever_the_rate_is() {
+    for mode in [Mode::OnDemand, Mode::Continuous] {
+        let rig = start(NodeSettings { mode, max_rate_hz: Some(1e-6), ..settings() }, false);
+        for millis in 1..4 {
+            let asked = rig.ask(&[], AN_HOUR);
+            rig.one(red(millis));
+            assert_eq!(asked.blocking_recv().unwrap().unwrap().stamp.nanosec, millis * 1_000_000);
+        }
+        if mode == Mode::Continuous {
+            rig.one(red(10));
+            assert_eq!(rig.counts().dropped_by["rate_limit"], 1, "nobody waits for it");
+        }
+        assert_eq!(rig.stop().1.frames.counts.processed, 3);
+    }
 }
 
 #[test]

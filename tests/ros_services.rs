@@ -167,9 +167,22 @@ fn on_demand_a_frame_is_processed_when_somebody_asks_and_published_as_well() {
 
 #[test]
 fn a_disabled_node_drops_what_comes_and_does_not_call_that_silence() {
-    let mut rig = Rig::start(json!({"input_timeout": 0.3}));
+    let mut rig = Rig::start(
+        json!({"input_timeout": 0.3, "use_depth": true, "depth_wait": 0.01, "diagnostic_updater.period": 0.1}),
+    );
     rig.exchange(&[REGIONS], Rig::good);
+    // What is said of 3D belongs to pictures that are looked at.
+    rig.status(|status| status["reasons"].to_string().contains("camera_info"));
     assert_eq!(enable(&mut rig, false)["success"], true);
+    rig.listen("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray");
+    let says = |status: &Value| {
+        let is_part = ["inputs", "outputs"].iter().any(|part| status["name"] == format!("affordance_node: {part}"));
+        is_part
+            && camera::from_bytes(&status["level"]) == [0]
+            && status["message"] == "disabled by ~/enable: frames are dropped"
+    };
+    let both = |array: &Value| array["status"].as_array().unwrap().iter().filter(|&status| says(status)).count() == 2;
+    rig.peer.next_that("/diagnostics", both);
     let off = |status: &Value| status["reasons"].to_string().contains("disabled by ~/enable");
     rig.status(off);
     let complaints = |rig: &Rig| rig.node.log().matches("no frame processed").count();
@@ -187,9 +200,12 @@ fn a_disabled_node_drops_what_comes_and_does_not_call_that_silence() {
     rig.exchange(&[REGIONS], Rig::good);
     rig.status(|status| !off(status));
 
-    // A fresh activation is enabled.
+    // Nor is it the camera's fault that an inactive node sees nothing.
     enable(&mut rig, false);
     change(&mut rig, "deactivate");
+    let [_, _, status] = [(); 3].map(|()| rig.fresh_status());
+    assert_eq!((&status["reasons"], &status["cameras"][0]["silence"]), (&json!([]), &json!("")), "{status}");
+    // A fresh activation is enabled.
     change(&mut rig, "activate");
     rig.exchange(&[REGIONS], Rig::good);
     rig.summary();

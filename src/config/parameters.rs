@@ -155,7 +155,7 @@ pub static PARAMETERS: &[Parameter] = &[
     Parameter {
         name: "max_rate",
         live: true,
-        description: "Frames per second at most, on average [Hz]; 0 = unlimited.",
+        description: "Frames per second at most, on average [Hz]; 0 = unlimited. Requests of ~/detect are not bound by it.",
         kind: Kind::Double {
             default: value(0.0),
             range: (0.0, 1000.0),

@@ -97,8 +97,9 @@ impl Admission {
         self.settings = settings;
     }
 
-    /// Decides on a frame. A frame that is to be processed is remembered.
-    pub fn decide(&mut self, times: &FrameTimes) -> Verdict {
+    /// Decides on a frame. A frame that is to be processed is remembered. `is_asked`: somebody waits for it, so that the
+    /// requests are its rate.
+    pub fn decide(&mut self, times: &FrameTimes, is_asked: bool) -> Verdict {
         if times.ros_now_nanos <= 0 {
             return Verdict::Drop(DropReason::NoClock);
         }
@@ -127,7 +128,7 @@ impl Admission {
                 self.last.is_some_and(|last| stamp < last)
             }
         };
-        if !self.is_due(times.now) {
+        if !self.is_due(times.now) && !is_asked {
             return Verdict::Drop(DropReason::RateLimit);
         }
         if fault.is_none() {
@@ -229,7 +230,7 @@ mod tests {
     #[test]
     fn wrong_stamps_are_rejected_with_their_fault() {
         for (stamp, fault) in faults() {
-            let verdict = Admission::new(settings()).decide(&FrameTimes { stamp, ..times(0) });
+            let verdict = Admission::new(settings()).decide(&FrameTimes { stamp, ..times(0) }, false);
             assert_eq!(verdict, Verdict::Reject(FrameError::Stamp { stamp, fault }));
         }
     }
@@ -238,7 +239,7 @@ mod tests {
     fn accepted_wrong_stamps_stay_as_they_are_and_say_nothing_about_age() {
         let accept = AdmissionSettings { stamp_policy: StampPolicy::Accept, ..settings() };
         for (stamp, fault) in faults() {
-            let admitted = admitted(Admission::new(accept).decide(&FrameTimes { stamp, ..times(0) }));
+            let admitted = admitted(Admission::new(accept).decide(&FrameTimes { stamp, ..times(0) }, false));
             assert_eq!(admitted, Admitted { stamp, fault: Some(fault), age_known: false, went_back: false });
         }
     }
@@ -250,7 +251,7 @@ mod tests {
             let waited = Duration::from_millis(1500);
             let mut times = FrameTimes { stamp, ..times(0) };
             times.now = times.received + waited;
-            let admitted = admitted(Admission::new(restamp).decide(&times));
+            let admitted = admitted(Admission::new(restamp).decide(&times, false));
             assert_eq!(admitted.stamp, Stamp { sec: 998, nanosec: 500_000_000 });
             assert!(admitted.age_known);
         }
@@ -260,7 +261,8 @@ mod tests {
     fn right_stamps_stay_as_they_are_under_every_policy() {
         for stamp_policy in [StampPolicy::Reject, StampPolicy::Accept, StampPolicy::Restamp] {
             let times = times(NOW_NANOS + FUTURE_TOLERANCE_NANOS);
-            let admitted = admitted(Admission::new(AdmissionSettings { stamp_policy, ..settings() }).decide(&times));
+            let admitted =
+                admitted(Admission::new(AdmissionSettings { stamp_policy, ..settings() }).decide(&times, false));
             assert_eq!((admitted.stamp, admitted.fault), (times.stamp, None));
         }
     }
@@ -269,34 +271,34 @@ mod tests {
     fn a_driver_that_never_sets_stamps_is_not_taken_for_duplicates() {
         let mut admission = Admission::new(AdmissionSettings { stamp_policy: StampPolicy::Accept, ..settings() });
         for _ in 0..3 {
-            admitted(admission.decide(&times(0)));
+            admitted(admission.decide(&times(0), false));
         }
     }
 
     #[test]
     fn a_stamp_is_processed_once() {
         let mut admission = Admission::new(settings());
-        admitted(admission.decide(&times(NOW_NANOS - 7)));
-        assert_eq!(admission.decide(&times(NOW_NANOS - 7)), Verdict::Drop(DropReason::Duplicate));
-        admitted(admission.decide(&times(NOW_NANOS - 6)));
+        admitted(admission.decide(&times(NOW_NANOS - 7), false));
+        assert_eq!(admission.decide(&times(NOW_NANOS - 7), false), Verdict::Drop(DropReason::Duplicate));
+        admitted(admission.decide(&times(NOW_NANOS - 6), false));
     }
 
     #[test]
     fn stamps_that_go_back_are_processed_and_begin_anew() {
         let mut admission = Admission::new(settings());
-        assert!(!admitted(admission.decide(&times(NOW_NANOS - 10))).went_back, "the first");
-        assert!(admitted(admission.decide(&times(NOW_NANOS - 500))).went_back, "the bag's second round");
-        assert!(!admitted(admission.decide(&times(NOW_NANOS - 400))).went_back, "then on as usual");
+        assert!(!admitted(admission.decide(&times(NOW_NANOS - 10), false)).went_back, "the first");
+        assert!(admitted(admission.decide(&times(NOW_NANOS - 500), false)).went_back, "the bag's second round");
+        assert!(!admitted(admission.decide(&times(NOW_NANOS - 400), false)).went_back, "then on as usual");
     }
 
     #[test]
     fn frames_older_than_the_limit_are_dropped() {
         let limit = Duration::from_millis(500);
         let mut admission = Admission::new(AdmissionSettings { max_input_age: Some(limit), ..settings() });
-        admitted(admission.decide(&times(NOW_NANOS - 500_000_000)));
-        assert_eq!(admission.decide(&times(NOW_NANOS - 500_000_001)), Verdict::Drop(DropReason::TooOld));
+        admitted(admission.decide(&times(NOW_NANOS - 500_000_000), false));
+        assert_eq!(admission.decide(&times(NOW_NANOS - 500_000_001), false), Verdict::Drop(DropReason::TooOld));
         let epoch = FrameTimes { stamp: Stamp { sec: 0, nanosec: 1 }, ros_now_nanos: i64::MAX, ..times(0) };
-        assert_eq!(admission.decide(&epoch), Verdict::Drop(DropReason::TooOld), "no overflow");
+        assert_eq!(admission.decide(&epoch, false), Verdict::Drop(DropReason::TooOld), "no overflow");
     }
 
     #[test]
@@ -306,9 +308,9 @@ mod tests {
             let mut admission =
                 Admission::new(AdmissionSettings { stamp_policy, max_input_age: Some(limit), ..settings() });
             let fresh = times(0);
-            admitted(admission.decide(&FrameTimes { now: fresh.received + limit, ..fresh }));
+            admitted(admission.decide(&FrameTimes { now: fresh.received + limit, ..fresh }, false));
             let late = FrameTimes { now: fresh.received + limit + Duration::from_millis(1), ..fresh };
-            assert_eq!(admission.decide(&late), Verdict::Drop(DropReason::TooOld));
+            assert_eq!(admission.decide(&late, false), Verdict::Drop(DropReason::TooOld));
         }
     }
 
@@ -316,15 +318,15 @@ mod tests {
     fn the_least_rate_lets_one_frame_through() {
         for hz in [f64::MIN_POSITIVE, 1e-20, 1e-9] {
             let mut admission = Admission::new(AdmissionSettings { max_rate_hz: Some(hz), ..settings() });
-            admitted(admission.decide(&times(NOW_NANOS - 2)));
-            assert_eq!(admission.decide(&times(NOW_NANOS - 1)), Verdict::Drop(DropReason::RateLimit));
+            admitted(admission.decide(&times(NOW_NANOS - 2), false));
+            assert_eq!(admission.decide(&times(NOW_NANOS - 1), false), Verdict::Drop(DropReason::RateLimit));
         }
     }
 
     #[test]
     fn nothing_is_processed_before_the_clock_starts() {
         let waiting = FrameTimes { ros_now_nanos: 0, ..times(5_000_000_000) };
-        assert_eq!(Admission::new(settings()).decide(&waiting), Verdict::Drop(DropReason::NoClock));
+        assert_eq!(Admission::new(settings()).decide(&waiting, false), Verdict::Drop(DropReason::NoClock));
     }
 
     /// Frames let through of a camera that runs for ten seconds.
@@ -336,7 +338,7 @@ mod tests {
                 let late = Duration::from_millis(u64::from(frame % 3) * jitter_millis);
                 let now = start + Duration::from_secs(1) * *frame / camera_hz + late;
                 let times = FrameTimes { now, received: now, ..times(NOW_NANOS - 1000 + i64::from(*frame)) };
-                matches!(admission.decide(&times), Verdict::Process(_))
+                matches!(admission.decide(&times, false), Verdict::Process(_))
             })
             .count()
     }
@@ -353,10 +355,10 @@ mod tests {
     fn a_frame_dropped_by_the_rate_limit_may_come_again() {
         let mut admission = Admission::new(AdmissionSettings { max_rate_hz: Some(1.0), ..settings() });
         let first = times(NOW_NANOS - 10);
-        admitted(admission.decide(&first));
+        admitted(admission.decide(&first, false));
         let second = FrameTimes { stamp: times(NOW_NANOS - 9).stamp, ..first };
-        assert_eq!(admission.decide(&second), Verdict::Drop(DropReason::RateLimit));
+        assert_eq!(admission.decide(&second, false), Verdict::Drop(DropReason::RateLimit));
         let again = FrameTimes { now: first.now + Duration::from_secs(1), ..second };
-        assert!(!admitted(admission.decide(&again)).went_back);
+        assert!(!admitted(admission.decide(&again, false)).went_back);
     }
 }

@@ -59,6 +59,8 @@ pub struct HealthSnapshot {
     pub empty_for: Duration,
     /// Time since a frame was last processed, or since the start.
     pub quiet_for: Duration,
+    /// Was a frame processed since the start?
+    pub has_processed: bool,
     /// What arrived and ended since a frame was last processed, or since the start.
     pub since_processed: Counts,
     /// Why the last frame that was not processed was rejected or dropped (but for a newer one); None once one is
@@ -102,7 +104,7 @@ impl Health {
         &self.pulse
     }
 
-    /// The node begins to look for frames (again): a silence counts from now on.
+    /// The node begins to look for frames (again): a silence counts from now on, and so do the model's failures.
     pub fn resumed(&self, now: Instant) {
         let mut inner = self.lock();
         inner.started = now;
@@ -110,6 +112,12 @@ impl Health {
         inner.last_processed = None;
         inner.counts_when_processed = inner.counts.clone();
         inner.last_trouble = None;
+        inner.inference_failures_in_a_row = 0;
+    }
+
+    /// Another model works from now on: what the one before failed at says nothing of it.
+    pub(crate) fn model_changed(&self) {
+        self.lock().inference_failures_in_a_row = 0;
     }
 
     /// Counts from nothing, as [`Self::started_at`] does. Frames that have not ended count as arrived.
@@ -181,6 +189,7 @@ impl Health {
             stages_millis: inner.windows.stages_millis(),
             empty_for: now.saturating_duration_since(inner.last_arrived.unwrap_or(inner.started)),
             quiet_for: now.saturating_duration_since(inner.last_processed.unwrap_or(inner.started)),
+            has_processed: inner.last_processed.is_some(),
             since_processed: inner.counts.since(&inner.counts_when_processed),
             last_trouble: inner.last_trouble.clone(),
             inference_broken: inner.inference_failures_in_a_row >= FAILURES_UNTIL_BROKEN,

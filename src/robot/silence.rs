@@ -112,8 +112,10 @@ impl SilenceWatch {
         let before = mem::replace(&mut self.quiet_before, health.quiet_for);
         if health.quiet_for < self.timeout {
             self.said.take()?;
-            let sentence = format!("frames are processed again after {:.1} s", before.as_secs_f64());
-            return Some(SilenceReport { level: SilenceLevel::Over, sentence });
+            // A reset, a rest and a longer timeout end a silence as well, but process nothing.
+            let is_over = health.has_processed && health.quiet_for < before;
+            let sentence = || format!("frames are processed again after {:.1} s", before.as_secs_f64());
+            return is_over.then(|| SilenceReport { level: SilenceLevel::Over, sentence: sentence() });
         }
         if self.is_busy(health) {
             return None;
@@ -311,6 +313,33 @@ mod tests {
         assert_eq!(check(12.1, vec![camera()]), Some(SilenceLevel::Over));
         assert_eq!(check(12.2, vec![camera()]), None);
         assert_eq!(check(14.0, vec![camera()]), Some(SilenceLevel::Warn), "the next silence");
+    }
+
+    #[test]
+    fn only_a_processed_frame_is_told_as_the_end_of_a_silence() {
+        let started = Instant::now();
+        let health = Health::started_at(started);
+        let at = |seconds: f64| started + Duration::from_secs_f64(seconds);
+        let mut watch = SilenceWatch::new(TIMEOUT);
+        let level = |watch: &mut SilenceWatch, seconds: f64| {
+            watch.check(&health.snapshot(at(seconds)), || facts(vec![])).map(|report| report.level)
+        };
+        assert_eq!(level(&mut watch, 3.5), Some(SilenceLevel::Warn));
+        health.reset(at(3.6));
+        assert_eq!(level(&mut watch, 3.7), None, "a reset");
+        assert_eq!(level(&mut watch, 5.6), Some(SilenceLevel::Warn), "the silence since the reset");
+        health.resumed(at(5.7));
+        assert_eq!(level(&mut watch, 5.8), None, "off and on");
+
+        health.arrived(at(6.0));
+        health.processed(at(6.0), &FrameFigures::default());
+        assert_eq!(level(&mut watch, 8.0), Some(SilenceLevel::Warn));
+        watch.set_timeout(TIMEOUT * 2);
+        assert_eq!(level(&mut watch, 8.1), None, "another timeout");
+        assert_eq!(level(&mut watch, 10.0), Some(SilenceLevel::Warn), "it lasts");
+        health.arrived(at(10.1));
+        health.processed(at(10.1), &FrameFigures::default());
+        assert_eq!(level(&mut watch, 10.2), Some(SilenceLevel::Over));
     }
 
     #[test]

@@ -1,15 +1,10 @@
 //! What several cameras come to together.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{
-    Counts, Health,
-    health::{FAILURES_UNTIL_BROKEN, Inner},
-    statistics::Percentiles,
-    windows::Windows,
-};
+use super::{Counts, Health, HealthSnapshot, health::Inner, statistics::Percentiles, windows::Windows};
 
 /// All cameras at one moment. Percentiles are those of all cameras' last frames together, not means of percentiles.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,17 +55,17 @@ pub struct Summary {
 }
 
 impl Totals {
-    /// At the moment `now`.
-    pub fn of<'a>(cameras: impl IntoIterator<Item = &'a Arc<Health>>, now: Instant) -> Self {
+    /// At the moment of the snapshots: beside these, counts and rates are their sums, however much has come since. Percentiles
+    /// alone are those of now.
+    pub fn of<'a>(cameras: impl IntoIterator<Item = (&'a HealthSnapshot, &'a Health)>) -> Self {
         let (mut counts, mut windows) = (Counts::default(), Windows::default());
         let (mut fps_in, mut fps_out, mut inference_broken) = (0.0, 0.0, false);
-        for health in cameras {
-            let inner = health.lock();
-            counts.add(&inner.counts);
-            windows.absorb(&inner.windows);
-            fps_in += inner.arrivals.hz(now);
-            fps_out += inner.results.hz(now);
-            inference_broken |= inner.inference_failures_in_a_row >= FAILURES_UNTIL_BROKEN;
+        for (snapshot, health) in cameras {
+            counts.add(&snapshot.counts);
+            windows.absorb(&health.lock().windows);
+            fps_in += snapshot.fps_in;
+            fps_out += snapshot.fps_out;
+            inference_broken |= snapshot.inference_broken;
         }
         let (age_seconds, stages_millis) = (windows.ages_seconds.percentiles(), windows.stages_millis());
         Self { counts, fps_in, fps_out, age_seconds, stages_millis, inference_broken }
@@ -112,7 +107,7 @@ impl Summary {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::{
@@ -143,12 +138,15 @@ mod tests {
         let started = Instant::now();
         // The median of each alone is 10 and 200 ms; of all together it is 10.
         let cameras = [camera("left", started, (0..30).map(|_| 10)), camera("right", started, (0..10).map(|_| 200))];
-        let totals = Totals::of(&cameras, started + Duration::from_millis(1000));
+        let snapshots = cameras.each_ref().map(|camera| camera.snapshot(started + Duration::from_millis(1000)));
+        // What comes while the totals are made belongs to the next ones, as it does for each camera.
+        cameras.iter().for_each(|camera| camera.arrived(started + Duration::from_millis(1000)));
+        let totals = Totals::of(snapshots.iter().zip(cameras.iter().map(AsRef::as_ref)));
         assert_eq!((totals.counts.frames_in, totals.counts.processed), (44, 40));
         assert_eq!((totals.counts.dropped_by["too_old"], totals.counts.rejected_by["bad_image"]), (2, 2));
         assert_eq!((totals.age_seconds.p50, totals.age_seconds.p99), (Some(0.01), Some(0.2)));
-        let alone: f32 = cameras.iter().map(|c| c.snapshot(started + Duration::from_millis(1000)).fps_out).sum();
-        assert_eq!(totals.fps_out, alone);
+        let sum = |rate: fn(&HealthSnapshot) -> f32| snapshots.iter().map(rate).sum::<f32>();
+        assert_eq!((totals.fps_in, totals.fps_out), (sum(|one| one.fps_in), sum(|one| one.fps_out)));
     }
 
     #[test]

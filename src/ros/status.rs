@@ -81,6 +81,8 @@ struct CameraMoment<'a> {
     facts: InputFacts,
     /// Why nothing of it is processed, though it should be.
     silence: Option<String>,
+    /// Why its last picture had no 3D, though it should have.
+    depth_trouble: Option<String>,
 }
 
 impl Reporter {
@@ -135,9 +137,10 @@ impl Reporter {
             // It was asked for: nothing to complain about, and nothing that could be over later.
             self.watch_anew();
         }
-        let moment = |(camera, watch)| CameraMoment::new(camera, watch, now, clock_started, is_disabled);
+        let is_looking = state == State::Active && !is_disabled;
+        let moment = |(camera, watch)| CameraMoment::new(camera, watch, now, clock_started, is_looking);
         let cameras: Vec<CameraMoment<'_>> = place.cameras.iter().zip(&self.watches).map(moment).collect();
-        if state == State::Active && !is_disabled {
+        if is_looking {
             self.watches.iter_mut().zip(&cameras).for_each(|(watch, camera)| watch.tell(camera));
         }
         let model = place.models.loaded();
@@ -146,6 +149,7 @@ impl Reporter {
             cameras.iter().zip(&self.watches).map(|(camera, watch)| camera.view(watch)).collect();
         let node = NodeFacts {
             state,
+            is_disabled,
             trouble: self.trouble.as_deref(),
             model: model.as_deref().zip(standing.as_ref()).map(|(model, standing)| ModelView {
                 id: &model.id,
@@ -169,7 +173,7 @@ impl Reporter {
         self.diagnostics.look(place.clock.now(), &node);
         if self.published.is_none_or(|last| now.saturating_duration_since(last) >= PERIOD) {
             self.published = Some(now);
-            let totals = Totals::of(place.cameras.iter().map(|camera| &camera.health), now);
+            let totals = Totals::of(cameras.iter().map(|moment| (&moment.health, &*moment.camera.health)));
             let model = model.as_deref().zip(standing.as_ref());
             let moment = Moment { state, model, totals: &totals, cameras: &cameras, is_disabled, slow, namesakes };
             let status = self.status(place.clock.now(), &moment);
@@ -223,9 +227,9 @@ impl Reporter {
                 reasons.push(format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
             }
             reasons.extend(is_disabled.then(|| "disabled by ~/enable".to_owned()));
-            for CameraMoment { camera, silence, .. } in *cameras {
-                let of_camera = silence.clone().into_iter().chain(camera.depth_trouble());
-                reasons.extend(of_camera.map(|reason| camera.health.say(&reason)));
+            for CameraMoment { camera, silence, depth_trouble, .. } in *cameras {
+                let of_camera = silence.iter().chain(depth_trouble);
+                reasons.extend(of_camera.map(|reason| camera.health.say(reason)));
             }
         }
         reasons
@@ -258,10 +262,12 @@ impl Watch {
 }
 
 impl<'a> CameraMoment<'a> {
-    fn new(camera: &'a Camera, watch: &Watch, now: Instant, clock_started: bool, is_disabled: bool) -> Self {
+    /// `is_looking`: are frames wanted? Otherwise nothing that they lack is anybody's fault.
+    fn new(camera: &'a Camera, watch: &Watch, now: Instant, clock_started: bool, is_looking: bool) -> Self {
         let (health, facts) = (camera.health.snapshot(now), camera.facts(clock_started));
-        let silence = if is_disabled { None } else { watch.silence.reason(&health, &facts) };
-        Self { camera, health, facts, silence }
+        let silence = if is_looking { watch.silence.reason(&health, &facts) } else { None };
+        let depth_trouble = if is_looking { camera.depth_trouble() } else { None };
+        Self { camera, health, facts, silence, depth_trouble }
     }
 
     fn view(&self, watch: &Watch) -> CameraView {
@@ -270,7 +276,7 @@ impl<'a> CameraMoment<'a> {
             silence: self.silence.clone(),
             nothing_comes: watch.silence.is_empty(&self.health),
             silence_is_long: watch.silence.is_long(&self.health),
-            depth_trouble: self.camera.depth_trouble(),
+            depth_trouble: self.depth_trouble.clone(),
             depth_offset_millis: self.camera.depth_offset_millis(),
             health: self.health.clone(),
             input: self.facts.clone(),
@@ -278,7 +284,7 @@ impl<'a> CameraMoment<'a> {
     }
 
     fn status(&self) -> CameraStatus {
-        let Self { camera, health, facts, silence } = self;
+        let Self { camera, health, facts, silence, .. } = self;
         let counts = &health.counts;
         let losses = || counts.dropped_by.iter().chain(&counts.rejected_by);
         CameraStatus {

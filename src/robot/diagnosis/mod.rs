@@ -16,6 +16,8 @@ use crate::{
 
 /// ONNX Runtime's name of the provider that is always there.
 const CPU_PROVIDER: &str = "CPUExecutionProvider";
+/// It was asked for: nothing is wrong.
+const DISABLED: &str = "disabled by ~/enable: frames are dropped";
 
 /// How a part is doing, by the numbers of diagnostic_msgs/DiagnosticStatus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Diagnosis {
 pub struct NodeFacts<'a> {
     /// Where in its life it is.
     pub state: State,
+    /// Is every frame dropped, since somebody wanted so?
+    pub is_disabled: bool,
     /// Why the last transition did not succeed.
     pub trouble: Option<&'a str>,
     /// None: no model is loaded.
@@ -99,7 +103,7 @@ pub struct CameraView {
 
 /// One status for the inputs of each camera, then inference, outputs and model.
 pub fn diagnose(node: &NodeFacts<'_>) -> Vec<Diagnosis> {
-    let inputs = node.cameras.iter().map(|camera| inputs(node.state, camera));
+    let inputs = node.cameras.iter().map(|camera| inputs(node, camera));
     inputs.chain([inference(node), outputs(node), model(node)]).collect()
 }
 
@@ -131,10 +135,12 @@ fn slow_load(node: &NodeFacts<'_>) -> Option<String> {
     })
 }
 
-fn inputs(state: State, camera: &CameraView) -> Diagnosis {
+fn inputs(node: &NodeFacts<'_>, camera: &CameraView) -> Diagnosis {
     let CameraView { health, input, .. } = camera;
-    let (level, message) = if state != State::Active {
-        (Level::Ok, format!("no images are taken while {state}"))
+    let (level, message) = if node.state != State::Active {
+        (Level::Ok, format!("no images are taken while {}", node.state))
+    } else if node.is_disabled {
+        (Level::Ok, DISABLED.to_owned())
     } else if let Some(silence) = &camera.silence {
         let level = match (camera.silence_is_long, camera.nothing_comes) {
             (true, true) => Level::Stale,
@@ -216,7 +222,7 @@ fn inference_verdict(node: &NodeFacts<'_>) -> (Level, String) {
     if let Some(sentence) = sentence.clone().filter(|_| standing.on.is_none()) {
         return (Level::Error, sentence);
     }
-    if node.cameras.iter().any(|camera| camera.health.inference_broken) {
+    if node.state == State::Active && node.cameras.iter().any(|camera| camera.health.inference_broken) {
         return (Level::Error, format!("the model failed {FAILURES_UNTIL_BROKEN} times in a row or more"));
     }
     sentence
@@ -239,8 +245,9 @@ fn outputs(node: &NodeFacts<'_>) -> Diagnosis {
     }
     let rate: f32 = node.cameras.iter().map(|camera| camera.health.fps_out).sum();
     let (level, message) = match refused {
+        _ if node.state != State::Active => (Level::Ok, format!("nothing is published while {}", node.state)),
+        _ if node.is_disabled => (Level::Ok, DISABLED.to_owned()),
         Some(refused) => (Level::Error, refused),
-        None if node.state != State::Active => (Level::Ok, format!("nothing is published while {}", node.state)),
         None => (Level::Ok, format!("{rate:.1} results per second")),
     };
     Diagnosis { part: "outputs".to_owned(), level, message, values: values.all }

@@ -34,6 +34,7 @@ fn view(health: &Health, now: Instant) -> CameraView {
 fn node<'a>(cameras: &'a [CameraView], model: Option<ModelView<'a>>) -> NodeFacts<'a> {
     NodeFacts {
         state: State::Active,
+        is_disabled: false,
         trouble: None,
         model,
         cameras,
@@ -125,6 +126,24 @@ fn a_silence_is_a_warning_then_an_error_or_stale_where_nothing_comes_at_all() {
 }
 
 #[test]
+fn a_disabled_node_says_so_and_is_well() {
+    let began = Instant::now();
+    let health = Health::started_at(began);
+    health.arrived(began);
+    health.failed(Outcome::Dropped(DropReason::NotPublished), "no memory");
+    let mut cameras = [view(&health, began + TIMEOUT)];
+    cameras[0].depth_trouble = Some("no calibration has come".to_owned());
+    let outputs = |facts: &NodeFacts<'_>| diagnose(facts).into_iter().find(|said| said.part == "outputs").unwrap();
+    assert_eq!(outputs(&node(&cameras, None)).level, Level::Error);
+    assert_eq!(outputs(&NodeFacts { state: State::Inactive, ..node(&cameras, None) }).level, Level::Ok);
+    let said = diagnose(&NodeFacts { is_disabled: true, ..node(&cameras, None) });
+    for part in ["inputs", "outputs"] {
+        let found = said.iter().find(|diagnosis| diagnosis.part == part).unwrap();
+        assert_eq!((found.level, found.message.as_str()), (Level::Ok, "disabled by ~/enable: frames are dropped"));
+    }
+}
+
+#[test]
 fn a_run_that_takes_long_is_an_error_of_inference_and_a_load_one_of_the_model() {
     let health = Health::default();
     let _beat = health.pulse().begin();
@@ -164,6 +183,8 @@ fn what_stands_in_fails_or_was_not_reached_is_told() {
     assert_eq!(value(&inference, "execution provider"), "none");
     cameras[0].health.inference_broken = true;
     assert_eq!(diagnose(&node(&cameras, Some(model)))[1].level, Level::Error);
+    let inactive = NodeFacts { state: State::Inactive, ..node(&cameras, Some(model)) };
+    assert_eq!(diagnose(&inactive)[1].level, Level::Warn, "broken is a matter of the frames before");
     cameras[0].depth_trouble = Some("no calibration has come".to_owned());
     cameras[0].name = "left".to_owned();
     let inputs = diagnose(&node(&cameras, Some(model))).remove(0);

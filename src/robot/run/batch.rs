@@ -23,7 +23,7 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
         let items: Vec<(usize, I)> = std::iter::once(first).chain(more).collect();
         let mut works: Vec<(usize, Work<'_>)> = Vec::with_capacity(items.len());
         for (camera, incoming) in &items {
-            let work = self.lanes.get_mut(*camera).and_then(|lane| lane.admit(incoming));
+            let work = self.lanes.get_mut(*camera).and_then(|lane| lane.admit(incoming, false));
             works.extend(work.map(|work| (*camera, work)));
         }
         if let [(camera, work)] = works.as_slice() {

@@ -49,7 +49,11 @@ impl<'a, S: Sink> Lane<'a, S> {
         self.sink.apply(settings);
     }
 
-    pub fn model_changed(&mut self, model_id: &str) {
+    /// The same model may have been loaded anew: that alone mends nothing.
+    pub fn model_changed(&mut self, before: &str, model_id: &str) {
+        if before != model_id {
+            self.health.model_changed();
+        }
         self.sink.model_changed(model_id);
     }
 
@@ -65,8 +69,8 @@ impl<'a, S: Sink> Lane<'a, S> {
         self.health.snapshot(Instant::now()).last_trouble
     }
 
-    /// Reads a message and decides on it. None: it is dropped or rejected, and counted.
-    pub fn admit<'f>(&mut self, incoming: &'f impl Incoming) -> Option<Work<'f>> {
+    /// Reads a message and decides on it: see [`Admission::decide`]. None: it is dropped or rejected, and counted.
+    pub fn admit<'f>(&mut self, incoming: &'f impl Incoming, is_asked: bool) -> Option<Work<'f>> {
         let frame = match incoming.frame() {
             Ok(frame) => frame,
             Err(error) => {
@@ -80,7 +84,7 @@ impl<'a, S: Sink> Lane<'a, S> {
             now: Instant::now(),
             ros_now_nanos: (self.clock)(),
         };
-        match self.admission.decide(&times) {
+        match self.admission.decide(&times, is_asked) {
             Verdict::Process(admitted) => {
                 self.remark_stamp(frame.stamp, &admitted);
                 Some(Work { frame: Frame { stamp: admitted.stamp, ..frame }, admitted, times })

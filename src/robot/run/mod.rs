@@ -117,8 +117,8 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
                 let old = std::mem::replace(self.engine, swap.engine);
                 self.apply();
                 self.turn_away_unanswerable();
-                let id = self.engine.pipeline.contract().model_id();
-                self.lanes.iter_mut().for_each(|lane| lane.model_changed(&id));
+                let [before, id] = [&old, &*self.engine].map(|engine| engine.pipeline.contract().model_id());
+                self.lanes.iter_mut().for_each(|lane| lane.model_changed(&before, &id));
                 (swap.announce)();
                 // Who does not wait for the old one lets it be freed here.
                 let _ = swap.done.send(old);
@@ -179,7 +179,8 @@ impl<I: Incoming, S: Sink> Rounds<'_, I, S> {
     /// where it is not sound.
     fn frame(&mut self, camera: usize, incoming: &I, mode: Mode) {
         let Some(lane) = self.lanes.get_mut(camera) else { return };
-        let Some(work) = lane.admit(incoming) else { return };
+        let is_asked = self.asked.iter().any(|detect| detect.camera == camera);
+        let Some(work) = lane.admit(incoming, is_asked) else { return };
         let groups = groups(&mut self.asked, camera, mode);
         let is_special = groups.iter().any(|group| !group.affordances.is_empty());
         for (n, Group { affordances, detects }) in groups.into_iter().enumerate() {
