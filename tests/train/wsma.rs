@@ -61,6 +61,21 @@ fn parameters_are_the_published_keys() {
 }
 
 #[test]
+fn a_token_is_the_same_vector_in_every_prompt_of_a_new_network() {
+    let prompts = prompt_tokens(&seen()).unwrap();
+    let text = TextSource::Encoder(TextSizes { width: 64, shared: 32, layers: 1 }, &prompts);
+    let parameters = VarStore::new(Device::Cpu);
+    Wsma::new(&parameters.root(), &small_16(0), &text, PatchNorm::Batch).unwrap();
+    let variables = parameters.variables();
+    for (key, place) in [("prompt_learner.token_prefix", 0), ("prompt_learner.token_suffix", 59)] {
+        // The start, and what stands behind the end.
+        let token = variables[key].i((.., place));
+        assert!(token.i(..1).expand_as(&token).equal(&token), "{key}");
+        assert!(token.std(false).double_value(&[]) > 0.5, "{key}");
+    }
+}
+
+#[test]
 fn every_term_of_wsma_and_its_heat_are_the_published_codes() {
     let (_, model) = published(PatchNorm::Batch);
     let (ego, exo) = (deep("ego", 2), deep("exo", 6));

@@ -91,7 +91,6 @@ impl Encoder {
     /// For the prompts of so many actions, as token ids [C, 77].
     fn new(path: &nn::Path<'_>, sizes: TextSizes, tokens: &Tensor) -> Result<Self, TrainError> {
         expect("prompt tokens", tokens, &[ANY, CONTEXT], "[C, 77]")?;
-        let actions = tokens.size()[0];
         let (least, most) = (tokens.min().int64_value(&[]), tokens.max().int64_value(&[]));
         if tokens.kind() != Kind::Int64 || least < 0 || most >= VOCABULARY {
             let (expected, found) =
@@ -101,9 +100,13 @@ impl Encoder {
         let (width, shared) = (sizes.width as i64, sizes.shared as i64);
         let normal = |stdev: f64| Init::Randn { mean: 0.0, stdev };
         let prompt = path / "prompt_learner";
-        // The start and the end of every prompt, in place of CLIP's embedding of them: random, never trained, kept in files.
+        // The start and the end of every prompt, in place of CLIP's embedding of them: of one random table, so that a token
+        // is the same in every prompt; never trained, kept in files.
+        let tokens = tokens.to_device(path.device());
+        let table = Tensor::randn([VOCABULARY, width], (Kind::Float, path.device()));
+        let embedded = Tensor::embedding(&table, &tokens, -1, false, false);
         let fixed =
-            |name: &str, shape: &[i64]| prompt.add(name, Tensor::randn(shape, (Kind::Float, path.device())), false);
+            |name: &str, start: i64, length: i64| prompt.add(name, embedded.narrow(1, start, length).copy(), false);
         Ok(Self {
             token_embedding: (path / "token_embedding").var("weight", &[VOCABULARY, width], normal(0.02)),
             positional_embedding: path.var("positional_embedding", &[CONTEXT, width], normal(0.01)),
@@ -113,11 +116,11 @@ impl Encoder {
             ln_final: nn::layer_norm(path / "ln_final", vec![width], nn::LayerNormConfig::default()),
             text_projection: path.var("text_projection", &[width, shared], normal((width as f64).powf(-0.5))),
             context: prompt.var("ctx", &[LEARNED, width], normal(0.02)),
-            prefix: fixed("token_prefix", &[actions, 1, width]),
-            suffix: fixed("token_suffix", &[actions, CONTEXT - 1 - LEARNED, width]),
+            prefix: fixed("token_prefix", 0, 1),
+            suffix: fixed("token_suffix", 1 + LEARNED, CONTEXT - 1 - LEARNED),
             // The end token has the highest id.
             used: tokens.argmax(-1, false).max().int64_value(&[]) + 1,
-            tokens: tokens.to_device(path.device()),
+            tokens,
         })
     }
 
