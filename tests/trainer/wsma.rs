@@ -196,7 +196,10 @@ fn wsma_trains_from_a_store_of_two_blocks_keys_and_refuses_one_of_the_last_alone
     fs::remove_dir_all(store).unwrap();
     wsma.build_store(Keys::Last);
     let error = wsma.fixture.train(wsma.plan("other", &[]).with_features(origin), 1).unwrap_err().to_string();
-    assert!(error.contains("keys of so many last blocks: 2, found keys of so many last blocks: 1"), "{error}");
+    assert!(
+        error.contains("keys of how many of the last blocks: 2, found keys of how many of the last blocks: 1"),
+        "{error}"
+    );
 }
 
 #[test]

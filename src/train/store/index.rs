@@ -157,7 +157,7 @@ impl Header {
                 ("format", format.to_string()),
                 ("backbone of SHA-256", backbone.clone()),
                 ("backbone", format!("{dim} channels, {heads} heads, patches of {patch}")),
-                ("keys of so many last blocks:", keys.blocks().to_string()),
+                ("keys of how many of the last blocks:", keys.blocks().to_string()),
                 ("augmentation", format!("{resize:?} to {resized} pixels, {crop} cut out")),
                 ("variants", variants.to_string()),
                 ("precision", format!("{precision:?}")),
