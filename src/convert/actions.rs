@@ -31,7 +31,7 @@ impl ActionList {
         }
         let refuse = |message: String| ConvertError::ActionList { given: given.to_owned(), message };
         let names = VOCABULARIES.map(|(name, _)| name).join(", ");
-        let text = if given.contains(',') { Ok(given.replace(',', "\n")) } else { read_text(given) };
+        let text = if given.contains(',') { Ok(given.replace(',', "\n")) } else { read_text(Path::new(given)) };
         let text = text.map_err(|e| {
             refuse(format!("expected one of {names}, a list like cut,hold, or a file with one action per line: {e}"))
         })?;
@@ -72,13 +72,18 @@ impl ActionList {
     }
 }
 
-fn read_text(path: &str) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(MAX_LIST_BYTES + 1).read_to_string(&mut text)?;
+/// The text of a list's file, for [`ActionList::parse`].
+///
+/// # Errors
+/// The file can't be read; [`io::ErrorKind::InvalidData`]: it is absurdly long, or not UTF-8.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = Vec::new();
+    File::open(path)?.take(MAX_LIST_BYTES + 1).read_to_end(&mut text)?;
+    let invalid = |cause: String| io::Error::new(io::ErrorKind::InvalidData, cause);
     if text.len() as u64 > MAX_LIST_BYTES {
-        return Err(io::Error::other(format!("{path} holds more than {MAX_LIST_BYTES} bytes")));
+        return Err(invalid(format!("expected at most {MAX_LIST_BYTES} bytes, found more")));
     }
-    Ok(text)
+    String::from_utf8(text).map_err(|error| invalid(error.to_string()))
 }
 
 /// What the channels stand for; those beyond the actions are noise heads.

@@ -32,6 +32,7 @@ use std::{
 use serde::Serialize;
 
 pub use actions::ActionList;
+pub(crate) use actions::read_text;
 pub use checkpoint::Format;
 pub use error::{ConvertError, Names, Problems};
 #[cfg(feature = "train")]

@@ -2,22 +2,21 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Read},
+    fs, io,
     path::{Component, Path, PathBuf},
 };
 
 use super::DataError;
-use crate::{affordance::VOCABULARIES, convert::ActionList};
+use crate::{
+    affordance::VOCABULARIES,
+    convert::{ActionList, read_text},
+};
 
 /// What AGD20K's files end in; others in a folder are passed over.
 const PICTURE_ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
 
 /// In a split's folder: its affordances in class order, one per line. Not in the published datasets.
 pub const CLASS_LIST_FILE: &str = "affordances.txt";
-
-/// The most that is read of it.
-const MAX_LIST_BYTES: u64 = 1 << 20;
 
 /// One split of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,15 +219,11 @@ fn class_list(folder: &Path, seen: &[String], asked: &[String]) -> Result<Vec<St
 fn own_list(folder: &Path) -> Result<Option<Vec<String>>, DataError> {
     let path = folder.join(CLASS_LIST_FILE);
     let failed = |source| DataError::Read { path: path.clone(), source };
-    let mut text = Vec::new();
-    match fs::File::open(&path) {
+    let parsed = match read_text(&path) {
+        Ok(text) => ActionList::parse(&text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed)?.take(MAX_LIST_BYTES + 1).read_to_end(&mut text).map_err(failed)?,
-    };
-    let parsed = if text.len() as u64 > MAX_LIST_BYTES {
-        Err(format!("expected at most {MAX_LIST_BYTES} bytes, found more"))
-    } else {
-        String::from_utf8(text).map_err(|error| error.to_string()).and_then(|text| ActionList::parse(&text))
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error.to_string()),
+        Err(error) => return Err(failed(error)),
     };
     parsed.map(Some).map_err(|cause| DataError::ClassList { path, cause })
 }

@@ -11,9 +11,12 @@ use prost::Message;
 use tempfile::TempDir;
 
 use super::{ExportError, graph::Batch, recipe::GraphOptions, rewrites::Rewrites, theta_pixel, weights::Weights};
-use crate::contract::{
-    Bundle, BundleError, CONTRACT_FILE, Calibration, FORMAT, MODEL_FILE, ModelContract, Precision, Presence,
-    PresenceSource, Provenance, Size, sha256_hex,
+use crate::{
+    config::similar,
+    contract::{
+        Bundle, BundleError, CONTRACT_FILE, Calibration, FORMAT, MODEL_FILE, ModelContract, Precision, Presence,
+        PresenceSource, Provenance, Size, sha256_hex,
+    },
 };
 
 /// The heat threshold written into a contract where the exporter is told no other.
@@ -139,7 +142,7 @@ fn classes(weights: &Weights, affordances: &[String]) -> Result<Vec<usize>, Expo
     }
     let index = |name: &String| {
         actions.iter().position(|action| action == name).ok_or_else(|| {
-            let best = nearest(name, actions.iter().map(String::as_str));
+            let best = similar(name, actions.iter().map(String::as_str));
             ExportError::UnknownAffordance {
                 name: name.clone(),
                 known: actions.join(" "),
@@ -148,12 +151,6 @@ fn classes(weights: &Weights, affordances: &[String]) -> Result<Vec<usize>, Expo
         })
     };
     affordances.iter().map(index).collect()
-}
-
-/// The known name that a misspelt one is likely meant to be.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let likeness = |known: &str| strsim::jaro_winkler(known, name);
-    known.filter(|known| likeness(known) > 0.8).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 fn contract(weights: &Weights, options: &GraphOptions, onnx: &[u8], settings: &Settings) -> ModelContract {

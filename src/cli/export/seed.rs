@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::{
     affordance::VOCABULARIES,
+    config::similar,
     export::{
-        bundle::nearest,
         seeded::{self, Architecture},
         weights::Description,
     },
@@ -71,7 +71,7 @@ fn vocabulary(text: &str) -> anyhow::Result<Vec<&str>> {
     }
     let actions: Vec<&str> = text.split(',').map(str::trim).collect();
     let names = VOCABULARIES.map(|(name, _)| name);
-    if let ([action], Some(near)) = (&actions[..], nearest(text, names.into_iter())) {
+    if let ([action], Some(near)) = (&actions[..], similar(text, names.into_iter())) {
         let names = names.join(", ");
         bail!("--actions {action:?}: expected one of {names} or a list like cut,hold,open; did you mean {near:?}?");
     }

@@ -114,10 +114,14 @@ pub(super) fn text_encoders(arms: &[Arm]) -> Result<BTreeMap<String, String>, Tr
     for Arm { name, settings, .. } in arms {
         let Some(clip) = settings.wsma.as_ref().and_then(|own| own.clip.as_deref()).map(Path::new) else { continue };
         ClipFile::read(clip)?;
-        let bytes = fs::read(clip).map_err(io_error("read", clip))?;
-        found.insert(name.clone(), contract::sha256_hex(&bytes));
+        found.insert(name.clone(), sha256(clip)?);
     }
     Ok(found)
+}
+
+fn sha256(file: &Path) -> Result<String, TrainError> {
+    let bytes = fs::read(file).map_err(io_error("read", file))?;
+    Ok(contract::sha256_hex(&bytes))
 }
 
 /// SHA-256 of the concept clusters' file of each arm that has one.
@@ -129,9 +133,7 @@ pub(super) fn clusters(arms: &[Arm]) -> Result<BTreeMap<String, String>, TrainEr
     let mut found = BTreeMap::new();
     for arm in arms {
         let Some(path) = file(arm) else { continue };
-        let path = Path::new(&path);
-        let bytes = fs::read(path).map_err(io_error("read", path))?;
-        found.insert(arm.name.clone(), contract::sha256_hex(&bytes));
+        found.insert(arm.name.clone(), sha256(Path::new(&path))?);
     }
     Ok(found)
 }
