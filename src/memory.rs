@@ -10,10 +10,10 @@ const MAPPED_FROM_BYTES: i32 = 8 << 20;
 #[cfg(target_env = "gnu")]
 const SPARE_BYTES: i32 = 16 << 20;
 
-/// How many arenas there are. By default each thread gets one, up to eight for each core, and each keeps what may stay free; with
-/// two a soak took 12 MiB less. What takes turns here are blocks of a frame's size, some hundred a second.
+/// How many arenas there are: of a second one malloc_trim(3) leaves the end as it is, up to [`SPARE_BYTES`], and a model that was
+/// let go may lie there. Threads wait for each other: not measurably, for what takes turns here are some hundred blocks a second.
 #[cfg(target_env = "gnu")]
-const ARENAS: i32 = 2;
+const ARENAS: i32 = 1;
 
 /// Sets the allocator up. At the start of the process, before there are threads.
 pub fn settle() {
@@ -29,7 +29,7 @@ pub fn settle() {
 
 /// Gives the system back what was freed; glibc would hold on to pieces between blocks that stay for as long as the process
 /// lives. Takes some milliseconds.
-pub(crate) fn give_back() {
+pub fn give_back() {
     #[cfg(target_env = "gnu")]
     #[expect(unsafe_code, reason = "a function of the C library that takes numbers only")]
     // SAFETY: malloc_trim(3) may be called at any time from any thread, and touches no memory that is in use.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::study::{Comparison, StudyArguments};
 use crate::train::study::systems;
 
-/// Train one-way transfer, each part of the closed loop, WSMA, LOCATE and LoopTrans on the same pictures, and print the table.
+/// Train the baseline, each part of the closed loop, WSMA, LOCATE and LoopTrans on the same pictures, and print the table.
 ///
 /// Rows: baseline, cam, denoise, cam_pixel, cam_denoise (the parts, as in `looptrans ablate`), wsma, locate, looptrans. Each is
 /// trained on every split's own training pictures and tested on its test pictures; splits with the same training pictures

@@ -155,7 +155,7 @@ fn the_table_has_every_row_and_says_which_maps_it_judges_by() {
     assert!(seen.rows.iter().all(|row| row.published.is_none() && row.kld.deviation.is_none()));
     let text = String::from_utf8(fixture.bytes("study/table.md")).unwrap();
     for title in [
-        "baseline (one-way)",
+        "baseline",
         "+ shared CAM + pixel",
         "| WSMA without text |",
         "not the published method",

@@ -42,7 +42,7 @@ struct Row {
 
 /// The paper's table of what each part is worth (LoopTrans, ICCV 2025).
 const ROWS: [Row; 6] = [
-    Row { name: "baseline", title: "baseline (one-way)", on: [false; 3], published: [1.318, 0.384, 1.135] },
+    Row { name: "baseline", title: "baseline", on: [false; 3], published: [1.318, 0.384, 1.135] },
     Row { name: "cam", title: "+ shared CAM", on: [true, false, false], published: [1.259, 0.409, 1.179] },
     Row { name: "denoise", title: "+ denoising", on: [false, false, true], published: [1.251, 0.392, 1.196] },
     Row { name: "cam_pixel", title: "+ shared CAM + pixel", on: [true, true, false], published: [1.149, 0.425, 1.266] },
