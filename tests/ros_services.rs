@@ -10,6 +10,7 @@ mod ros_support;
 
 use std::time::{Duration, Instant};
 
+use image::{Rgb, RgbImage};
 use ros_support::{
     DEADLINE, camera,
     rig::{HEATMAPS, REGIONS, Rig, count},
@@ -240,4 +241,28 @@ fn after_a_reset_the_node_knows_nothing_of_what_came_before() {
     assert_eq!(again["depth_state"], LATE, "the calibration, which may come but once, is not forgotten");
     assert_eq!(count(&rig.fresh_status(), "processed"), 1);
     rig.summary();
+}
+
+#[test]
+fn while_a_run_does_not_end_no_more_than_some_requests_wait_for_it() {
+    let bundle = ros_support::written(&models::endless_when_bright());
+    let mut rig = Rig::start(json!({"model": bundle.path(), "inference_timeout": 600.0}));
+    rig.exchange(&[REGIONS], Rig::good);
+    let bright = RgbImage::from_pixel(camera::WIDTH, camera::HEIGHT, Rgb([255; 3]));
+    rig.peer.publish(rig.camera, &camera::image(&bright, "rgb8", 0));
+
+    let expected = "busy: 64 requests wait already; ask again when some of them are answered";
+    let deadline = Instant::now() + DEADLINE;
+    for sent in 1.. {
+        rig.peer.ask(DETECT, DETECT_KIND, json!({"timeout": 60.0}), 1);
+        // Before that all of them wait; one that came before the bright picture may have been refused.
+        let patience = if sent > 64 { Duration::from_millis(300) } else { Duration::ZERO };
+        let answers = rig.peer.answers_within(patience).unwrap_or_default();
+        if answers.iter().any(|answer| refusal(answer) == expected) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{sent} requests were sent");
+    }
+    let answer = reset(&mut rig);
+    assert_eq!((&answer["success"], &answer["message"]), (&json!(false), &json!(expected)));
 }

@@ -52,9 +52,7 @@ async fn look(desk: &Desk, request: Detect::Request, wait: Duration) -> Result<A
         deadline: Instant::now() + wait,
         reply,
     };
-    // Refused only while the loop ends: the receiver tells.
-    drop(intake.order(Order::Detect(detect)));
-    answer.await.map_err(|_| desk.gone())?.map_err(|error| error.to_string())
+    desk.asked(&intake, Order::Detect(detect), answer).await?.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

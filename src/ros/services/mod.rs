@@ -13,13 +13,14 @@ use r2r::{
     looptrans_ros::srv::{Detect, SetModel},
     std_srvs::srv::{SetBool, Trigger},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use self::set_model::NewModel;
 use super::{
     NodeError,
     camera::RosIntake,
     lifecycle::{Managed, respond_to},
+    publish::Answer,
     spin::{Requests, Works},
     workplace::Workplace,
 };
@@ -32,6 +33,10 @@ const DETECT: &str = "~/detect";
 const SET_MODEL: &str = "~/set_model";
 const ENABLE: &str = "~/enable";
 const RESET: &str = "~/reset";
+
+/// Requests that wait for the loop at one time. While a run of the model does not end, clients that go on asking would fill the
+/// memory. More than the loop lets wait for a frame, so that it says itself why it refuses.
+const MOST_AT_ONCE: usize = 64;
 
 /// The services, not answered yet.
 pub struct Services {
@@ -46,6 +51,8 @@ pub struct Services {
 struct Desk {
     place: Arc<Workplace>,
     managed: Arc<Managed>,
+    /// Of [`MOST_AT_ONCE`].
+    turns: Arc<Semaphore>,
 }
 
 impl Services {
@@ -64,7 +71,8 @@ impl Services {
 
     /// Answers from now on. Models that are to be put to work come out of the receiver. Needs a tokio runtime.
     pub fn answer(self, place: &Arc<Workplace>, managed: &Arc<Managed>) -> mpsc::Receiver<NewModel> {
-        let desk = Desk { place: place.clone(), managed: managed.clone() };
+        let turns = Arc::new(Semaphore::new(MOST_AT_ONCE));
+        let desk = Desk { place: place.clone(), managed: managed.clone(), turns };
         let (loader, new_models) = set_model::Loader::new(desk.clone());
         each(self.detects, DETECT, {
             let desk = desk.clone();
@@ -137,11 +145,23 @@ impl Desk {
         let intake = self.intake()?;
         self.place.cameras.forget_depth();
         let (done, is_done) = oneshot::channel();
-        // Refused only while the loop ends: the receiver tells.
-        drop(intake.order(Order::Reset { done }));
-        is_done.await.map_err(|_| self.gone())?;
+        self.asked(&intake, Order::Reset { done }, is_done).await?;
         tracing::info!("counters and what was learnt of the streams begin anew, by {RESET}");
         Ok("counters, rhythms and depth images begin anew".to_owned())
+    }
+
+    /// What the loop answers to this order.
+    async fn asked<T>(
+        &self,
+        intake: &RosIntake,
+        order: Order<Answer>,
+        answer: oneshot::Receiver<T>,
+    ) -> Result<T, String> {
+        let busy = |_| format!("busy: {MOST_AT_ONCE} requests wait already; ask again when some of them are answered");
+        let _turn = self.turns.try_acquire().map_err(busy)?;
+        // Refused only while the loop ends: the receiver tells.
+        drop(intake.order(order));
+        answer.await.map_err(|_| self.gone())
     }
 
     /// The loop has ended before it answered.
