@@ -105,7 +105,7 @@ pub struct Presence {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// False for seeded weights: the heat means nothing.
+    /// False for seeded weights, and where no loss trained the maps on an action: the heat means nothing.
     pub trained: bool,
     /// What it was trained on, or where the numbers come from.
     pub source: String,

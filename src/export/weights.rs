@@ -31,7 +31,7 @@ const MAX_DEPTH: usize = 256;
 pub struct Description {
     /// The actions in class order; further channels of `aff_fc` are noise heads.
     pub actions: Vec<String>,
-    /// False for seeded numbers.
+    /// False for seeded numbers, and where no loss trained P on an action.
     pub trained: bool,
     /// Trained on what, or where the numbers come from.
     pub source: String,

@@ -135,6 +135,21 @@ fn the_weights_export_as_they_are() {
 }
 
 #[test]
+fn weights_whose_exported_maps_no_loss_trained_on_an_action_are_not_called_trained() {
+    let fixture = Fixture::new();
+    let without = ["epochs=1", "looptrans.ablation.pixel=false", "looptrans.ablation.denoise=false"];
+    for (shared_cam, trained) in
+        [("looptrans.ablation.shared_cam=true", false), ("looptrans.ablation.shared_cam=false", true)]
+    {
+        let out = fixture.path(shared_cam);
+        fixture.train(fixture.plan(shared_cam, &[&without[..], &[shared_cam]].concat()).unwrap(), usize::MAX).unwrap();
+        let (description, _) = describe(&out.join("weights.safetensors")).unwrap();
+        assert_eq!(description.trained, trained, "{shared_cam}");
+        assert_eq!(description.source.contains("but P on no action"), !trained, "{}", description.source);
+    }
+}
+
+#[test]
 fn metrics_hold_a_line_for_every_step_and_every_test() {
     let fixture = Fixture::new();
     let outcome = fixture.train(fixture.plan("run", &[]).unwrap(), usize::MAX).unwrap();

@@ -136,11 +136,13 @@ pub(super) fn write_weights(path: &Path, learner: &Learner, state: &State) -> Re
     let on = data.split.as_deref().unwrap_or("a dataset");
     let epochs = state.scores.len();
     let without = if state.settings.has_no_text_encoder() { " without text encoder" } else { "" };
+    let trained = state.settings.trains_exported_maps();
+    let but = if trained { "" } else { ", but P on no action (looptrans.ablation)" };
     let description = Description {
         actions: state.actions.clone(),
-        trained: true,
+        trained,
         source: format!(
-            "{system:?}{without} trained on {on}, epochs: {epochs}, seed: {seed}; backbone: {}",
+            "{system:?}{without} trained on {on}{but}, epochs: {epochs}, seed: {seed}; backbone: {}",
             state.backbone
         ),
         heads: Some(state.heads),

@@ -154,6 +154,13 @@ pub struct Ablation {
     pub tested: TestedMaps,
 }
 
+impl Ablation {
+    /// Does a loss train P, the maps that are exported, on the action? Where not, G_ego is what to look at.
+    pub(in crate::train) fn trains_pixel(self) -> bool {
+        self.pixel || !self.shared_cam
+    }
+}
+
 /// Which class maps of LoopTrans are tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -226,6 +233,11 @@ impl Settings {
         settings
             .check(|key| origins.iter().rev().find(|(given, _)| given == key).map_or(origin, |(_, origin)| origin))?;
         Ok(settings)
+    }
+
+    /// Does a loss train the maps that are exported on the action?
+    pub(super) fn trains_exported_maps(&self) -> bool {
+        self.looptrans.as_ref().is_none_or(|own| own.ablation.trains_pixel())
     }
 
     /// Does WSMA go without CLIP's text encoder?

@@ -76,9 +76,11 @@ pub fn ablation(base: &Settings) -> Result<Vec<Arm>, TrainError> {
     };
     let arm = |row: &Row| {
         let [shared_cam, pixel, denoise] = row.on;
-        let tested = if shared_cam && !pixel { TestedMaps::Scam } else { TestedMaps::Pixel };
         let mut own = own.clone();
-        own.ablation = Ablation { shared_cam, pixel, denoise, tested };
+        own.ablation = Ablation { shared_cam, pixel, denoise, tested: TestedMaps::Pixel };
+        if !own.ablation.trains_pixel() {
+            own.ablation.tested = TestedMaps::Scam;
+        }
         let settings = Settings { looptrans: Some(own), ..base.clone() };
         Arm { name: row.name.to_owned(), title: row.title.to_owned(), settings }
     };
