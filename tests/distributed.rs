@@ -5,6 +5,9 @@
 #![cfg(feature = "distributed")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+#[path = "trainer/running.rs"]
+#[allow(dead_code, reason = "the trainer's tests use the rest")]
+mod running;
 #[path = "trainer/support.rs"]
 #[allow(dead_code, reason = "the trainer's tests use the rest")]
 mod support;
@@ -16,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use running::Running;
 use support::{Fixture, SAMPLES};
 use tch::{Kind, Tensor};
 
@@ -107,13 +111,13 @@ fn two_ranks_train_as_one_process_does_with_the_same_batch() {
 fn ctrl_c_at_mpirun_ends_both_after_the_step_and_resume_goes_on() {
     let fixture = Fixture::new();
     let (path, start) = (fixture.path("two/metrics.csv"), Instant::now());
-    let run = new_run(&fixture, "two", &["epochs=400", "save_every_steps=1000"]).spawn().unwrap();
+    let run = Running::start(&mut new_run(&fixture, "two", &["epochs=400", "save_every_steps=1000"]));
     while fs::read_to_string(&path).map_or(0, |text| text.lines().count()) < 7 {
         assert!(start.elapsed() < PATIENCE, "no progress");
         thread::sleep(Duration::from_millis(5));
     }
-    assert!(Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap().success());
-    run.wait_with_output().unwrap();
+    run.signal("-INT");
+    run.ended();
     let done = metrics(&fixture, "two");
     let steps = SAMPLES.div_ceil(3) + 1;
     let epochs = done.len() / steps + 1;

@@ -3,14 +3,14 @@
 use std::{
     fs,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use looptrans_ros::train::run::Plan;
 
-use super::support::Fixture;
+use super::{running::Running, support::Fixture};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -29,7 +29,7 @@ fn new_run(fixture: &Fixture, epochs: usize) -> Command {
 }
 
 /// Waits until the run has gone so many lines on.
-fn wait_for_lines(run: &mut Child, metrics: &Path, count: usize) {
+fn wait_for_lines(run: &mut Running, metrics: &Path, count: usize) {
     let start = Instant::now();
     while fs::read_to_string(metrics).map_or(0, |text| text.lines().count()) < count {
         assert!(run.try_wait().unwrap().is_none(), "it ended by itself");
@@ -38,18 +38,14 @@ fn wait_for_lines(run: &mut Child, metrics: &Path, count: usize) {
     }
 }
 
-fn signal(name: &str, run: &Child) {
-    assert!(Command::new("kill").args([name, &run.id().to_string()]).status().unwrap().success());
-}
-
 #[test]
 fn ctrl_c_saves_and_ends_well_and_resume_ends_as_if_nothing_had_been() {
     let fixture = Fixture::new();
     let metrics = fixture.path("run/metrics.csv");
-    let mut run = new_run(&fixture, 400).spawn().unwrap();
+    let mut run = Running::start(&mut new_run(&fixture, 400));
     wait_for_lines(&mut run, &metrics, 5);
-    signal("-INT", &run);
-    let output = run.wait_with_output().unwrap();
+    run.signal("-INT");
+    let output = run.ended();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("--resume"), "{text}");
 
@@ -69,21 +65,21 @@ fn ctrl_c_saves_and_ends_well_and_resume_ends_as_if_nothing_had_been() {
 fn a_killed_run_leaves_a_whole_checkpoint_at_any_moment() {
     let fixture = Fixture::new();
     let metrics = fixture.path("run/metrics.csv");
-    let mut run = new_run(&fixture, 400).spawn().unwrap();
+    let mut run = Running::start(&mut new_run(&fixture, 400));
     for round in 0..4 {
         let lines = fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
         wait_for_lines(&mut run, &metrics, lines + 2);
         // Anywhere between two steps' ends.
         thread::sleep(Duration::from_millis(7 * round));
-        signal("-KILL", &run);
+        run.signal("-KILL");
         run.wait().unwrap();
         Plan::resume(&fixture.path("run"), None).unwrap();
-        run = looptrans(&fixture).arg("--resume").spawn().unwrap();
+        run = Running::start(looptrans(&fixture).arg("--resume"));
     }
     let lines = fs::read_to_string(&metrics).unwrap().lines().count();
     wait_for_lines(&mut run, &metrics, lines + 1);
-    signal("-INT", &run);
-    assert!(run.wait().unwrap().success());
+    run.signal("-INT");
+    assert!(run.ended().status.success());
     let left: Vec<String> = fs::read_dir(fixture.path("run"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

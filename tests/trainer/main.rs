@@ -12,6 +12,7 @@ mod events;
 mod killed;
 mod pretrain;
 mod refused;
+mod running;
 mod runs;
 mod store_builds;
 mod store_support;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    running::Running,
     store_support::{CUT, PATIENCE, PICTURES, ROW_BYTES, Toy, build, computed, content, f32s, looptrans, marked, text},
     support::Fixture,
 };
@@ -20,7 +21,7 @@ fn a_build_that_is_killed_again_and_again_ends_as_one_that_was_not() {
     let mut kills = 0;
     loop {
         let before = marked(&fixture);
-        let mut run = looptrans(&fixture, &variants.to_string()).spawn().unwrap();
+        let mut run = Running::start(&mut looptrans(&fixture, &variants.to_string()));
         let start = Instant::now();
         while run.try_wait().unwrap().is_none() && marked(&fixture) < before + 64 {
             assert!(start.elapsed() < PATIENCE, "no progress");
@@ -30,7 +31,7 @@ fn a_build_that_is_killed_again_and_again_ends_as_one_that_was_not() {
         thread::sleep(Duration::from_millis(13 * kills));
         let ended = run.try_wait().unwrap().is_some();
         let _ = run.kill();
-        let output = run.wait_with_output().unwrap();
+        let output = run.ended();
         assert!(marked(&fixture) >= before, "rows that were whole are lost");
         kills += 1;
         if ended || kills == 6 {
@@ -52,14 +53,14 @@ fn a_build_that_is_killed_again_and_again_ends_as_one_that_was_not() {
 #[test]
 fn ctrl_c_keeps_what_is_done_and_ends_well() {
     let fixture = Fixture::new();
-    let mut run = looptrans(&fixture, "400").spawn().unwrap();
+    let mut run = Running::start(&mut looptrans(&fixture, "400"));
     let start = Instant::now();
     while marked(&fixture) == 0 {
         assert!(run.try_wait().unwrap().is_none() && start.elapsed() < PATIENCE);
         thread::sleep(Duration::from_millis(2));
     }
-    assert!(Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap().success());
-    let output = run.wait_with_output().unwrap();
+    run.signal("-INT");
+    let output = run.ended();
     assert!(output.status.success() && text(&output).contains("the same command goes on"), "{}", text(&output));
     let done = marked(&fixture);
     assert!(text(&output).contains(&format!("{done} of {}", PICTURES.0 * 400 + PICTURES.1)), "{}", text(&output));
