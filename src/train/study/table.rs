@@ -177,6 +177,10 @@ impl SetTable {
             let empty = if published { " | | |" } else { "" };
             push(text, format_args!("| *{floor}* | | {kld:.3} | {sim:.3} | {nss} |{empty}\n"));
         }
+        if published && *items != arms::PUBLISHED_ITEMS {
+            let published = arms::PUBLISHED_ITEMS;
+            push(text, format_args!("\nNot the same test set: the published figures are of {published} pictures.\n"));
+        }
         if rows.iter().all(|row| row.reported) {
             return;
         }
@@ -214,4 +218,35 @@ pub(super) fn cell(statistic: &Statistic) -> String {
 /// Writing into a string can't fail.
 pub(super) fn push(text: &mut String, what: std::fmt::Arguments<'_>) {
     let _ = text.write_fmt(what);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_figures_of_another_test_set_say_so() {
+        let figure = Statistic { mean: 1.0, deviation: None };
+        let row = Row {
+            arm: "looptrans".to_owned(),
+            title: "LoopTrans (all)".to_owned(),
+            maps: TestedMaps::Pixel,
+            reported: true,
+            kld: figure,
+            sim: figure,
+            nss: None,
+            published: Some([1.088, 0.443, 1.322]),
+            by_seed: Vec::new(),
+        };
+        let said = |items: usize, row: Row| {
+            let floors = Floors { uniform: None, centred_gaussian: None };
+            let (name, trained_on) = ("Seen".to_owned(), "Seen".to_owned());
+            let mut text = String::new();
+            SetTable { name, trained_on, items, floors, rows: vec![row] }.markdown(&mut text);
+            text.contains("Not the same test set")
+        };
+        assert!(said(1674, row.clone()));
+        assert!(!said(arms::PUBLISHED_ITEMS, row.clone()));
+        assert!(!said(1674, Row { published: None, ..row }));
+    }
 }
