@@ -15,7 +15,8 @@ use crate::{
     convert::ActionList,
     data::{Dataset, index::Source, leave_out},
     train::{
-        run::Device,
+        ranks::{Alone, Place, Ranks},
+        run::{Device, gpus},
         settings::{Assignment, Settings},
     },
 };
@@ -105,13 +106,68 @@ pub(super) fn assignment(text: &str) -> Result<Assignment, String> {
     Ok(Assignment { key: key.to_owned(), value: value.to_owned() })
 }
 
-/// The value of --device.
-pub(super) fn device(text: &str) -> Result<Device, String> {
+/// What --device asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Cpu,
+    /// Any of CUDA's.
+    Gpu,
+    /// The one of this number.
+    ThisGpu(usize),
+}
+
+/// The value of --device where several processes may be asked.
+pub(super) fn asked(text: &str) -> Result<Asked, String> {
     let number = |text| usize::from_str(text).map_err(|_| "expected cpu, cuda or cuda:NUMBER".to_owned());
     match text.split_once(':') {
-        None if text == "cpu" => Ok(Device::Cpu),
-        None if text == "cuda" => Ok(Device::Cuda(0)),
-        Some(("cuda", index)) => number(index).map(Device::Cuda),
+        None if text == "cpu" => Ok(Asked::Cpu),
+        None if text == "cuda" => Ok(Asked::Gpu),
+        Some(("cuda", index)) => number(index).map(Asked::ThisGpu),
         _ => Err("expected cpu, cuda or cuda:NUMBER".to_owned()),
+    }
+}
+
+/// The value of --device of a single process.
+pub(super) fn device(text: &str) -> Result<Device, String> {
+    asked(text)?.on(Alone.place(), 1)
+}
+
+impl Asked {
+    /// For the process of this place.
+    pub(super) fn of(self, place: Place) -> anyhow::Result<Device> {
+        self.on(place, gpus()).map_err(anyhow::Error::msg)
+    }
+
+    /// On a machine with so many GPUs. Whether the GPU is there is for others to say.
+    fn on(self, Place { rank, size }: Place, gpus: usize) -> Result<Device, String> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Gpu => Ok(Device::Cuda(rank % gpus.max(1))),
+            Self::ThisGpu(index) if size == 1 => Ok(Device::Cuda(index)),
+            Self::ThisGpu(index) => Err(format!(
+                "--device: expected cuda, which gives each process a GPU of its own, found cuda:{index} for {size} processes on this \
+                 machine"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_process_of_a_machine_gets_a_gpu_of_its_own() {
+        let on = |text: &str, (rank, size), gpus| asked(text).unwrap().on(Place { rank, size }, gpus);
+        assert_eq!(device("cuda"), Ok(Device::Cuda(0)));
+        assert_eq!(device("cuda:3"), Ok(Device::Cuda(3)));
+        assert_eq!([0, 1, 2].map(|rank| on("cuda", (rank, 3), 2)), [0, 1, 0].map(|index| Ok(Device::Cuda(index))));
+        assert_eq!(on("cuda", (1, 2), 0), Ok(Device::Cuda(0)), "which is refused later, by name");
+        assert_eq!(on("cpu", (1, 2), 2), Ok(Device::Cpu));
+        let refused = on("cuda:1", (0, 2), 2).unwrap_err();
+        assert!(refused.contains("found cuda:1 for 2 processes"), "{refused}");
+        for wrong in ["gpu", "cuda:", "cuda:one", "cuda:-1", ""] {
+            assert!(asked(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,11 +1,6 @@
 //! `looptrans train`.
 
-use std::{
-    mem,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -14,20 +9,17 @@ use serde::Serialize;
 
 use super::{
     data::LIMITS,
-    given::{self, assignment, device, number, text},
+    given::{self, Asked, asked, assignment, number, text},
     progress,
 };
 use crate::{
     metrics::Mean,
     train::{
         ranks::{self, Ranks},
-        run::{BEST, Device, Event, FeatureOrigin, Job, LAST, METRICS, Outcome, Plan, REPORT, WEIGHTS},
+        run::{BEST, Event, FeatureOrigin, Job, LAST, METRICS, Outcome, Plan, REPORT, WEIGHTS},
         settings::{Assignment, NO_TEXT_ENCODER, Settings},
     },
 };
-
-/// How long a failed rank waits for rank 0 to fail with the same: longer than `mpirun` takes to end a rank.
-const AFTER_RANK_0: Duration = Duration::from_secs(3);
 
 /// Train LoopTrans, LOCATE or WSMA.
 #[derive(Debug, Args)]
@@ -108,9 +100,10 @@ pub(super) struct Train {
     /// The actions in class order: a vocabulary, a list like cut,hold,open, or a file: one per line, or YAML.
     #[arg(long, value_name = "NAME|LIST|FILE")]
     affordances: Option<String>,
-    /// Where to compute: cpu, cuda, or cuda:1 for the second GPU.
-    #[arg(long, default_value = "cpu", value_parser = device)]
-    device: Device,
+    /// Where to compute: cpu, cuda, or cuda:1 for the second GPU. Of several processes on a machine, cuda gives each a GPU of
+    /// its own in turn.
+    #[arg(long, default_value = "cpu", value_parser = asked)]
+    device: Asked,
     /// Read features from this store (`looptrans store build`) instead of running the backbone on every picture of every
     /// step. To be named again with --resume.
     #[arg(long, value_name = "FOLDER", conflicts_with = "no_store")]
@@ -143,17 +136,7 @@ struct Report<'a> {
 
 impl Train {
     pub(super) fn run(&self) -> anyhow::Result<()> {
-        let ranks = ranks::join()?;
-        let trained = self.train(&*ranks);
-        if trained.is_err() && ranks.size() > 1 {
-            if !ranks.leads() {
-                // What fails on all ranks is to be said by one: `mpirun` ends the others when that one ends.
-                thread::sleep(AFTER_RANK_0);
-            }
-            // Taking leave would wait for ranks that wait for this one.
-            mem::forget(ranks);
-        }
-        trained
+        ranks::together(ranks::join()?, |ranks| self.train(ranks))
     }
 
     fn train(&self, ranks: &dyn Ranks) -> anyhow::Result<()> {
@@ -166,7 +149,8 @@ impl Train {
         let named = (data.split.as_deref(), data.affordances.as_deref());
         let dataset = given::checked_dataset(&self.data, named, self.skip_check)?;
         let stop = given::stop_on_signals()?;
-        let job = Job { dataset: &dataset, device: self.device, limits: LIMITS, stop: &stop, ranks };
+        let device = self.device.of(ranks.place())?;
+        let job = Job { dataset: &dataset, device, limits: LIMITS, stop: &stop, ranks };
         if !ranks.leads() {
             plan.train(&job, &mut |_| ())?;
             return Ok(());

@@ -83,11 +83,10 @@ impl<'a> Live<'a> {
         let mut parts = Vec::new();
         for pictures in pictures.chunks(AT_ONCE) {
             let image = normalised(pictures, side, device);
-            parts.push(tch::no_grad(|| tch::autocast(device.is_cuda(), || backbone.features(&image, self.1)))?);
+            // Not in half precision on a GPU: a store may be begun on one device and finished on another.
+            parts.push(tch::no_grad(|| backbone.features(&image, self.1))?);
         }
-        let joined = |of: fn(&Features) -> &Tensor| {
-            Tensor::cat(&parts.iter().map(of).collect::<Vec<_>>(), 0).to_kind(Kind::Float)
-        };
+        let joined = |of: fn(&Features) -> &Tensor| Tensor::cat(&parts.iter().map(of).collect::<Vec<_>>(), 0);
         let Some(Features { grid, .. }) = parts.first() else {
             let expected = "at least one".to_owned();
             return Err(TrainError::Values { what: "pictures", expected, found: "none".to_owned() });

@@ -146,3 +146,11 @@ torch.save({"student": vit, "teacher": vit, "epoch": 100}, "dino_full.pth.tar")
         }
     }
 }
+
+#[test]
+fn libtorchs_cuda_part_is_loaded_where_it_is_installed() {
+    let folders = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&folders).any(|folder| folder.join("libtorch_cuda.so").exists());
+    // It can be, without a GPU.
+    assert_eq!(tch::utils::has_cudart(), installed);
+}

@@ -10,12 +10,13 @@ use mpi::{
     traits::{Communicator, CommunicatorCollectives},
 };
 
-use super::Ranks;
+use super::{Place, Ranks};
 use crate::train::TrainError;
 
 /// All processes that `mpirun` started. An error of MPI's own ends them all.
 pub(super) struct World {
     world: SimpleCommunicator,
+    place: Place,
     /// Takes leave of the others when it is dropped, which waits for them.
     _universe: Universe,
 }
@@ -34,7 +35,11 @@ impl World {
         // Libtorch's threads never call MPI.
         let (universe, _) = mpi::initialize_with_threading(Threading::Funneled)
             .ok_or_else(|| refuse("MPI in use already".to_owned()))?;
-        let joined = Self { world: universe.world(), _universe: universe };
+        let world = universe.world();
+        let here = world.split_shared(world.rank());
+        let place = Place { rank: here.rank() as usize, size: here.size() as usize };
+        drop(here);
+        let joined = Self { world, place, _universe: universe };
         if joined.size() == launched {
             return Ok(joined);
         }
@@ -49,6 +54,10 @@ impl Ranks for World {
 
     fn size(&self) -> usize {
         self.world.size() as usize
+    }
+
+    fn place(&self) -> Place {
+        self.place
     }
 
     fn sum(&self, values: &mut [f32]) {

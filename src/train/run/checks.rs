@@ -11,13 +11,21 @@ use crate::{
     train::{TrainError, loss_report::System, settings::Settings},
 };
 
+/// GPUs that libtorch can use.
+pub fn gpus() -> usize {
+    if tch::Cuda::is_available() { usize::try_from(tch::Cuda::device_count()).unwrap_or(0) } else { 0 }
+}
+
 pub(in crate::train) fn check_device(device: Device) -> Result<(), TrainError> {
     let Device::Cuda(index) = device else { return Ok(()) };
-    let count = tch::Cuda::device_count();
-    if tch::Cuda::is_available() && (index as i64) < count {
+    let count = gpus();
+    if index < count {
         return Ok(());
     }
-    let found = format!("{count} GPUs that this libtorch can use");
+    let found = match tch::utils::has_cudart() {
+        true => format!("{count} GPUs that this libtorch can use"),
+        false => "a libtorch without CUDA".to_owned(),
+    };
     Err(TrainError::Values { what: "device", expected: format!("cpu, or CUDA's GPU {index}"), found })
 }
 

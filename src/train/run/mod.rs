@@ -36,6 +36,7 @@ use std::{
 pub use tch::Device;
 
 pub use checkpoint::State;
+pub use checks::gpus;
 pub use evaluate::{Evaluation, Test, evaluate};
 pub use learner::Network;
 
