@@ -28,7 +28,7 @@ fn main() {
     memory::give_back();
     let after = anonymous_kib();
     let all_kib = BLOCKS * BLOCK_BYTES / 1024;
-    assert!(held >= before + all_kib, "{before} {held} KiB");
+    assert!(held >= before + all_kib * 7 / 8, "{before} {held} KiB");
     assert!(after < before + all_kib / 8, "{before} {held} {after} KiB");
     println!("tests/memory.rs: {before} KiB before, {held} with the blocks, {after} after");
 }

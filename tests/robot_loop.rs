@@ -372,7 +372,11 @@ fn a_sink_that_fails_costs_the_frame_and_not_the_loop() {
 
 #[test]
 fn a_stop_ends_a_loop_to_which_no_frame_comes() {
-    let (published, summary) = start(settings(), false).stop();
+    let rig = start(settings(), false);
+    // It has its model, and time to wait.
+    rig.reset();
+    thread::sleep(Duration::from_millis(20));
+    let (published, summary) = rig.stop();
     assert_eq!((published.len(), summary.frames.counts), (0, Counts::default()));
 }
 

@@ -25,7 +25,8 @@ use ros_support::{
 use serde_json::{Value, json};
 
 /// How long a frame is waited for before it is taken to have come too early for discovery, and sent again.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Long: a frame that is sent again may displace one that nobody has counted yet.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Rig {
     node: Node,
@@ -41,7 +42,7 @@ fn start(cameras: &[&str], more: Value, args: &[&str]) -> Rig {
     let mut node = Node::start_with(&domain, parameters, args);
     let mut peer = Bridge::start(&domain);
     node.logged("waiting for images");
-    let latched = json!({"durability": "transient_local", "depth": 1});
+    let latched = json!({"durability": "transient_local", "depth": 100});
     peer.subscribe_with(STATUS, "looptrans_ros/msg/NodeStatus", latched);
     cameras.iter().for_each(|camera| peer.subscribe(&regions(camera), "looptrans_ros/msg/GraspRegionArray"));
     Rig { node, peer, domain }
@@ -140,18 +141,14 @@ fn each_camera_has_its_own_topics_headers_and_counts() {
         assert_adds_up(camera);
         assert_eq!((count(camera, "frames_in"), camera["image_topic"].as_str()), (*sent, Some(*image)));
     }
-    let (subscribed, published) = rig.peer.topics("/affordance_node");
     let info = json!(["sensor_msgs/msg/CameraInfo"]);
-    assert_eq!(
-        subscribed,
-        json!({"/left/image": [IMAGE], "/arm/rgb": [IMAGE], "/top/image": [IMAGE], "/left/camera_info": info,
-            "/right/camera_info": info, "/top/camera_info": info})
-    );
-    let published: BTreeSet<&str> = published.as_object().unwrap().keys().map(String::as_str).collect();
-    for name in ["status", "label_info", "left/overlay/compressed", "right/heatmap/camera_info", "top/heatmaps"] {
-        assert!(published.contains(format!("/affordance_node/{name}").as_str()), "{name}: {published:?}");
-    }
-    assert!(!published.contains("/affordance_node/grasp_regions"), "{published:?}");
+    let expected = json!({"/left/image": [IMAGE], "/arm/rgb": [IMAGE], "/top/image": [IMAGE], "/left/camera_info": info,
+        "/right/camera_info": info, "/top/camera_info": info});
+    let outputs = ["status", "label_info", "left/overlay/compressed", "right/heatmap/camera_info", "top/heatmaps"];
+    let (_, published) = rig.peer.topics("/affordance_node", |subscribed, published| {
+        *subscribed == expected && outputs.iter().all(|name| published[format!("/affordance_node/{name}")].is_array())
+    });
+    assert!(published["/affordance_node/grasp_regions"].is_null(), "{published:?}");
     let summary = rig.summary();
     for ((name, ..), sent) in CAMERAS.iter().zip(&sent) {
         assert_eq!(count(&summary["cameras"][*name], "frames_in"), *sent, "{summary}");
@@ -192,7 +189,10 @@ fn a_camera_that_floods_starves_no_other() {
     let (_, _, mut sent) = rig.exchange("/right/image", &[regions("right")], || picture("right", 48, 80));
     let mut flooder = Bridge::start(&rig.domain);
     flooder.advertise("/left/image", IMAGE);
-    let flood = thread::spawn(move || flooder.flood("/left/image", &picture("left", 96, 64), 5000));
+    let flood = thread::spawn(move || {
+        flooder.flood("/left/image", &picture("left", 96, 64), 5000);
+        flooder
+    });
     let mut answered = 0;
     while !flood.is_finished() || answered == 0 {
         let frame = picture("right", 48, 80);
@@ -201,7 +201,8 @@ fn a_camera_that_floods_starves_no_other() {
         rig.peer.next_that(&regions("right"), |message| message["header"]["stamp"] == frame["header"]["stamp"]);
         (sent, answered) = (sent + 1, answered + 1);
     }
-    flood.join().unwrap();
+    // What it sent last may be on its way for as long as it is there.
+    let _flooder = flood.join().unwrap();
     rig.peer.next(&regions("left"));
     let summary = rig.summary();
     assert_adds_up(&summary);
@@ -217,7 +218,9 @@ fn no_camera_can_be_called_as_the_node_s_own_topics_and_services() {
     let mut node = Node::start_with(&domain, json!({"use_depth": true}), &[]);
     let mut peer = Bridge::start(&domain);
     node.logged("waiting for images");
-    let (subscribed, published) = peer.topics("/affordance_node");
+    let (subscribed, published) = peer.topics("/affordance_node", |subscribed, published| {
+        subscribed["/depth"].is_array() && published["/affordance_node/heatmap"].is_array()
+    });
     let topics = subscribed.as_object().unwrap().keys().chain(published.as_object().unwrap().keys()).cloned();
     let own = topics.chain(peer.services("/affordance_node")).filter_map(|name| {
         let name = name.strip_prefix("/affordance_node/").or_else(|| name.strip_prefix('/'))?;

@@ -76,7 +76,8 @@ fn wrong_arguments_and_files_are_refused_before_rcl_sees_them() {
 #[test]
 fn an_environment_that_rcl_refuses_is_one_line_too() {
     let params = node::params_file(&node::parameters(json!({})));
-    let mut command = node::command(&Domain::claim(), params.path(), &[]);
+    let domain = Domain::claim();
+    let mut command = node::command(&domain, params.path(), &[]);
     command.env("ROS_DOMAIN_ID", "not a number");
     let ended = node::run_to_end(command);
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
@@ -140,7 +141,8 @@ fn a_bundle_that_is_missing_or_damaged_leaves_the_node_unconfigured_with_file_ex
 fn without_a_model_the_line_says_where_one_was_looked_for() {
     let mut parameters = node::parameters(json!({}));
     parameters.as_object_mut().unwrap().remove("model");
-    let mut command = plain_command(&Domain::claim());
+    let domain = Domain::claim();
+    let mut command = plain_command(&domain);
     command.env("AMENT_PREFIX_PATH", "/no/such/prefix");
     let line = not_configured(command, &parameters);
     assert!(line.contains("parameter model") && line.contains("/no/such/prefix"), "{line}");
@@ -173,32 +175,45 @@ fn the_printed_configuration_starts_the_node() {
     assert_eq!(node.stop("TERM").status.code(), Some(0));
 }
 
+/// That a node ends as quickly as its interface promises: the one time that is part of it. The quickest of three counts, since
+/// a busy machine may keep this thread waiting.
+fn assert_in_time(mut end: impl FnMut() -> Ended) {
+    let ends = || {
+        let ended = end();
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+        ended.took
+    };
+    let took: Vec<Duration> = std::iter::repeat_with(ends).take(3).collect();
+    assert!(took.iter().any(|took| *took < Duration::from_secs(2)), "{took:?}");
+}
+
 #[test]
 fn both_signals_end_it_cleanly_with_a_summary() {
     for signal in ["TERM", "INT"] {
-        let mut rig = Rig::start(json!({}));
-        rig.exchange(&[REGIONS], Rig::good);
-        let ended = rig.node.stop(signal);
-        assert_eq!(ended.status.code(), Some(0), "{signal}: {}", ended.stderr);
-        // The promise of the node's interface, and the one time that is part of it.
-        assert!(ended.took < Duration::from_secs(2), "{signal}: {:?}", ended.took);
-        let summary = ended.summary().unwrap();
-        let ends = count(&summary, "processed") + count(&summary, "dropped") + count(&summary, "rejected");
-        assert_eq!((ends, count(&summary, "waiting")), (count(&summary, "frames_in"), 0), "{summary}");
-        assert!(summary["model_id"].as_str().unwrap().starts_with("colours:"));
-        assert_eq!(summary["provider"], "cpu");
+        assert_in_time(|| {
+            let mut rig = Rig::start(json!({}));
+            rig.exchange(&[REGIONS], Rig::good);
+            let ended = rig.node.stop(signal);
+            let summary = ended.summary().unwrap();
+            let ends = count(&summary, "processed") + count(&summary, "dropped") + count(&summary, "rejected");
+            assert_eq!((ends, count(&summary, "waiting")), (count(&summary, "frames_in"), 0), "{summary}");
+            assert!(summary["model_id"].as_str().unwrap().starts_with("colours:"));
+            assert_eq!(summary["provider"], "cpu");
+            ended
+        });
     }
 }
 
 #[test]
 fn a_stop_while_the_model_loads_ends_it_cleanly_and_in_time() {
-    let mut node = Node::start(&Domain::claim(), json!({}));
-    // The first word of the thread that loads; the model comes after the library.
-    node.logged("ONNX Runtime: ");
-    let ended = node.stop("TERM");
-    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    assert!(ended.took < Duration::from_secs(2), "{:?}", ended.took);
-    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    assert_in_time(|| {
+        let domain = Domain::claim();
+        let mut node = Node::start(&domain, json!({}));
+        // The first word of the thread that loads; the model comes after the library.
+        node.logged("ONNX Runtime: ");
+        node.stop("TERM")
+    });
 }
 
 #[test]
@@ -245,7 +260,7 @@ fn warnings_reach_rosout() {
     let mut peer = ros_support::bridge::Bridge::start(&domain);
     let latched = json!({"durability": "transient_local", "depth": 100});
     peer.subscribe_with("/rosout", "rcl_interfaces/msg/Log", latched);
-    let _node = Node::start(&domain, json!({"input_timeout": 0.3}));
+    let _node = Node::start(&domain, json!({"input_timeout": 2.0}));
     let warning = peer.next_that("/rosout", |log| log["msg"].as_str().unwrap().contains("no publisher on /cam/image"));
     assert_eq!((&warning["name"], warning["level"].as_u64()), (&json!("affordance_node"), Some(30)));
 }
@@ -254,7 +269,8 @@ fn warnings_reach_rosout() {
 /// Returns its log.
 fn runs(variables: &[(&str, Option<&Path>)], args: &[&str]) -> String {
     let params = node::params_file(&node::parameters(json!({})));
-    let mut command = node::command(&Domain::claim(), params.path(), &["-r", "image:=/cam/image"]);
+    let domain = Domain::claim();
+    let mut command = node::command(&domain, params.path(), &["-r", "image:=/cam/image"]);
     for (name, value) in variables {
         match value {
             Some(value) => command.env(name, value),

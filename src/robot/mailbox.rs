@@ -362,6 +362,8 @@ mod tests {
             let mailbox = mailbox.clone();
             move || take(&mailbox)
         });
+        // Time for it to wait.
+        thread::sleep(Duration::from_millis(20));
         mailbox.put(0, 7).unwrap();
         assert_eq!(taker.join().unwrap(), item(0, 7));
     }
@@ -373,6 +375,8 @@ mod tests {
             let mailbox = mailbox.clone();
             move || take(&mailbox)
         });
+        // Time for it to wait.
+        thread::sleep(Duration::from_millis(20));
         mailbox.stop();
         assert_eq!(taker.join().unwrap(), Taken::Stopped);
     }

@@ -38,7 +38,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 
-MATCH_SECONDS = 30.0
+MATCH_SECONDS = 55.0
 # rclpy's default is ten: of more answers at once the oldest are lost.
 ANSWERS_KEPT = 100
 

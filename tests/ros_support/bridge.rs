@@ -103,11 +103,19 @@ impl Bridge {
         self.command(json!({"op": "flood", "topic": topic, "message": message, "count": count}));
     }
 
-    /// What a node subscribes to and publishes: topic -> [type].
-    pub fn topics(&mut self, node: &str) -> (Value, Value) {
-        self.command(json!({"op": "topics", "node": node}));
-        let event = self.wait("topics", |event| event["event"] == "topics");
-        (event["subscribed"].clone(), event["published"].clone())
+    /// What a node subscribes to and publishes, topic -> [type], once that fits: discovery tells of one after the other.
+    pub fn topics(&mut self, node: &str, fits: impl Fn(&Value, &Value) -> bool) -> (Value, Value) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            self.command(json!({"op": "topics", "node": node}));
+            let event = self.wait("topics", |event| event["event"] == "topics");
+            let (subscribed, published) = (event["subscribed"].clone(), event["published"].clone());
+            if fits(&subscribed, &published) {
+                return (subscribed, published);
+            }
+            assert!(Instant::now() < deadline, "{node} subscribes to {subscribed} and publishes {published}");
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// What a node's only end of a topic asks or offers: its policies by name, times in nanoseconds.

@@ -185,15 +185,8 @@ pub fn send(signal: &str, process: u32) {
 }
 
 /// Runs the node to its end, which must come by itself, and returns it.
-pub fn run_to_end(mut command: Command) -> Ended {
-    let started = Instant::now();
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    Ended {
-        status: output.status,
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-        took: started.elapsed(),
-    }
+pub fn run_to_end(command: Command) -> Ended {
+    Node::spawn(command).ended()
 }
 
 /// What a process holds.
@@ -201,15 +194,17 @@ pub fn run_to_end(mut command: Command) -> Ended {
 pub struct Resources {
     pub threads: usize,
     pub files: usize,
-    pub resident_kib: u64,
+    /// Of its own: pages of files and shared memory come and go with other things.
+    pub anonymous_kib: u64,
 }
 
-/// What it holds once it holds as many threads and files as `before`: one that is just ending goes within [`DEADLINE`].
+/// What it holds once it holds no more threads and files than `before`: one that is just ending goes within [`DEADLINE`]. One
+/// may have been ending before, too.
 pub fn as_before(process: u32, before: &Resources) -> Resources {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let now = resources(process);
-        if (now.threads, now.files) == (before.threads, before.files) {
+        if now.threads <= before.threads && now.files <= before.files {
             return now;
         }
         assert!(Instant::now() < deadline, "{now:?}, {before:?} before");
@@ -221,7 +216,7 @@ pub fn as_before(process: u32, before: &Resources) -> Resources {
 pub fn resources(process: u32) -> Resources {
     let entries = |what: &str| std::fs::read_dir(format!("/proc/{process}/{what}")).unwrap().count();
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    let resident_kib = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    Resources { threads: entries("task"), files: entries("fd"), resident_kib }
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    let anonymous_kib = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    Resources { threads: entries("task"), files: entries("fd"), anonymous_kib }
 }

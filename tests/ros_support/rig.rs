@@ -40,7 +40,8 @@ impl Rig {
         node.logged("waiting for images");
         peer.advertise(camera, message_type);
         peer.subscribe(REGIONS, "looptrans_ros/msg/GraspRegionArray");
-        let latched = json!({"durability": "transient_local", "depth": 1});
+        // Of a status that was followed by others soon, too.
+        let latched = json!({"durability": "transient_local", "depth": 100});
         peer.subscribe_with(STATUS, "looptrans_ros/msg/NodeStatus", latched);
         Self { node, peer, camera, domain }
     }
