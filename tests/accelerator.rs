@@ -330,7 +330,7 @@ fn a_lost_context_is_told_at_once_in_the_middle_of_a_build_and_nothing_is_loaded
     // The gate is closed: the build goes on.
     let standing = rig.standing.borrow().clone();
     let ends = standing.ends.clone().unwrap();
-    assert!(ends.starts_with("cuda failed: inference: CUDA's context lost: test: "), "{ends}");
+    assert!(ends.starts_with("cuda failed: inference: GPU lost to this process: test: "), "{ends}");
     assert_eq!((standing.on, standing.gave_up), (None, false));
     rig.gate.send(()).unwrap();
     // It comes to its end, and is neither compared nor put in place.
@@ -343,7 +343,7 @@ fn a_lost_context_is_told_at_once_in_the_middle_of_a_build_and_nothing_is_loaded
 }
 
 #[test]
-fn a_context_that_is_lost_while_a_model_is_put_in_place_leaves_the_one_before_as_it_is() {
+fn after_a_lost_context_nothing_is_released_or_loaded_also_where_a_model_was_just_loaded_anew() {
     let rig = rig(vec![(Cuda, toy())], plan(&[Cuda], None));
     rig.supervisor.reporter().failed(&out_of_memory());
     let loads = ["load cuda", "release", "load cuda"].map(|_| rig.log.recv_timeout(PATIENCE).unwrap());

@@ -91,14 +91,14 @@ pub fn slow_to_load_and_hungry_when_bright() -> Bundle {
     })
 }
 
-/// What [`without_context_when_bright`] fails with: CUDA's own words.
+/// What [`without_context_above`] fails with: CUDA's own words.
 pub const CONTEXT_LOST: &str = "CUDA failure 700: an illegal memory access was encountered";
 
-/// [`colours`], but a run on an all but white picture fails in a node that is named [`CONTEXT_LOST`], and ONNX Runtime's
-/// error quotes the name: the words of a GPU that is lost to the process, without a GPU.
-pub fn without_context_when_bright() -> Bundle {
+/// [`colours`], but a run on a picture that is brighter than `grey` everywhere fails in a node that is named
+/// [`CONTEXT_LOST`], and ONNX Runtime's error quotes the name: the words of a GPU that is lost to the process, without a GPU.
+pub fn without_context_above(grey: f32) -> Bundle {
     colours_with(|g, means, presence| {
-        let index = is_brighter(g, means, 250.0);
+        let index = is_brighter(g, means, grey);
         let only = g.floats("only", &arr1(&[0.0]).into_dyn());
         // Of one value there is no second.
         let value = g.node(CONTEXT_LOST, "Gather", &[&only, &index], &[("axis", Attr::Int(0))]);

@@ -3,7 +3,7 @@
 //! Its error codes say little: out of memory comes as RUNTIME_EXCEPTION, FAIL or EP_FAIL (microsoft/onnxruntime#16307:
 //! "there is no good way to catch the exception"). So the message is read as well.
 
-use std::fmt;
+use std::{fmt, mem};
 
 #[cfg(feature = "onnx")]
 use crate::{
@@ -65,18 +65,6 @@ const MISSING_WORDS: [&str; 3] =
     ["failed to load library", "failed to load shared library", "cannot open shared object file"];
 /// cudaErrorMemoryAllocation.
 const MEMORY_CUDA_CODE: u32 = 2;
-/// The same errors in words, as TensorRT passes on cudaGetErrorString. Lower case.
-const LOST_WORDS: [&str; 9] = [
-    "an illegal memory access was encountered",
-    "unspecified launch failure",
-    "devices are busy or unavailable",
-    "device(s) is/are busy or unavailable",
-    "no cuda-capable device is detected",
-    "uncorrectable ecc error",
-    "device-side assert triggered",
-    "the launch timed out and was terminated",
-    "driver shutting down",
-];
 /// Lower case: ONNX Runtime's arena twice, CUDA, cuBLAS, cuDNN, TensorRT, the C++ library.
 const MEMORY_WORDS: [&str; 8] = [
     "failed to allocate memory for requested buffer",
@@ -131,7 +119,7 @@ impl fmt::Display for FailureKind {
         match self {
             Self::Other => Ok(()),
             Self::DeviceLost => f.write_str("device lost"),
-            Self::ContextLost => f.write_str("CUDA's context lost"),
+            Self::ContextLost => f.write_str("GPU lost to this process"),
             Self::LibraryMissing => f.write_str("library missing"),
             Self::OutOfMemory { asked_bytes, available_bytes } => {
                 let told = [(asked_bytes, "asked for"), (available_bytes, "left")];
@@ -166,6 +154,15 @@ pub(super) fn kind(error: &ort::Error) -> FailureKind {
     match (FailureKind::of_message(error.message()), error.code()) {
         (FailureKind::Other, ort::ErrorCode::DeviceReset) => FailureKind::DeviceLost,
         (kind, _) => kind,
+    }
+}
+
+/// Frees a session, or what is bound to one, after a failure of this kind. Kept until the end of the process where CUDA's
+/// context is lost: ONNX Runtime throws where cudaFreeHost fails in a destructor, which ends the process by std::terminate.
+#[cfg(feature = "onnx")]
+pub(super) fn free_after<T>(session: T, kind: FailureKind) {
+    if kind == FailureKind::ContextLost {
+        mem::forget(session);
     }
 }
 
@@ -335,5 +332,7 @@ mod tests {
         assert_eq!(memory(Some(7), Some(0)).to_string(), "out of memory (7 bytes asked for, 0 bytes left)");
         assert_eq!(memory(None, None).before_cause(), "out of memory: ");
         assert_eq!(FailureKind::Other.before_cause(), "");
+        assert_eq!(FailureKind::ContextLost.to_string(), "GPU lost to this process");
+        assert_eq!(FailureKind::LibraryMissing.before_cause(), "library missing: ");
     }
 }

@@ -22,10 +22,7 @@ impl Standing {
     /// Where CUDA's context of this process was lost, while `on` ran.
     pub(super) fn ending(on: Option<ProviderChoice>, failure: &Failure) -> Self {
         let on = on.map_or("the GPU", ProviderChoice::name);
-        let ends = format!(
-            "{on} failed: {}: this process can't use the GPU any more, so it must be started anew",
-            failure.text
-        );
+        let ends = format!("{on} failed: {}: the process must be started anew", failure.text);
         Self { ends: Some(ends), ..Self::default() }
     }
 

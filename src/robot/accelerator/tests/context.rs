@@ -1,6 +1,14 @@
 //! CUDA's context of this process is lost; a library is not installed.
 
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+    mpsc,
+};
+
 use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn lost() -> Failure {
     failure(FailureKind::ContextLost)
@@ -21,10 +29,7 @@ fn a_lost_context_ends_the_process_at_once_whether_the_cpu_may_stand_in_or_not()
         let machine = ends(only(Cuda, allow_fallback), vec![(Event::Loaded, None), (Event::RunFailed(lost()), None)]);
         let standing = machine.standing();
         assert_eq!((standing.on, standing.gave_up), (None, false));
-        assert_eq!(
-            standing.sentence().unwrap(),
-            "cuda failed: test: this process can't use the GPU any more, so it must be started anew"
-        );
+        assert_eq!(standing.sentence().unwrap(), "cuda failed: test: the process must be started anew");
     }
 }
 
@@ -40,7 +45,7 @@ fn a_context_that_is_lost_aside_ends_the_process_too_for_what_runs_shares_it() {
         (then(comparing(), Event::CompareFailed(lost())), "tensorrt"),
         (then(swapping(), Event::RunFailed(lost())), "cuda"),
     ] {
-        assert!(sentence(&machine).starts_with(&format!("{on} failed: test: this process")), "{}", sentence(&machine));
+        assert!(sentence(&machine).starts_with(&format!("{on} failed: test: the process")), "{}", sentence(&machine));
     }
 }
 
@@ -99,4 +104,96 @@ fn a_library_that_a_run_lacks_counts_as_any_other_failure() {
     let failed = |next| (Event::RunFailed(failure(FailureKind::LibraryMissing)), next);
     let table = vec![(Event::Loaded, None), failed(None), failed(None), failed(load(Cuda)), (Event::Loaded, None)];
     follow(only(Cuda, true), table);
+}
+
+/// A pipeline that counts when it is freed.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The first that is asked answers; the others lose the context.
+struct Loses {
+    freed: Arc<AtomicUsize>,
+    asked: AtomicUsize,
+}
+
+impl Workshop for Loses {
+    type Pipeline = Counted;
+    type Answers = ();
+
+    fn load(&self, _: ProviderChoice) -> Result<Counted, Failure> {
+        Ok(Counted(self.freed.clone()))
+    }
+
+    fn build(&self, provider: ProviderChoice) -> Result<Counted, Failure> {
+        self.load(provider)
+    }
+
+    fn answers(&self, _: &mut Counted) -> Result<(), Failure> {
+        if self.asked.fetch_add(1, Ordering::SeqCst) == 0 { Ok(()) } else { Err(lost()) }
+    }
+
+    fn disagreement(&self, (): &(), (): &()) -> Result<Disagreement, Failure> {
+        Ok(Disagreement { found: 0.0, allowed: 1.0 })
+    }
+}
+
+/// Holds the pipeline. The frame at work when another takes its place loses the context.
+struct LosesAtPut {
+    works: Option<Counted>,
+    reporter: Arc<OnceLock<Reporter>>,
+    was_put: mpsc::Sender<()>,
+}
+
+impl Seat<Counted> for LosesAtPut {
+    fn put(&mut self, pipeline: Counted) -> Result<Option<Counted>, NotPlaced> {
+        let frame = FrameError::Device { kind: FailureKind::ContextLost, cause: "test".to_owned() };
+        self.reporter.get().unwrap().failed(&frame);
+        let _ = self.was_put.send(());
+        Ok(self.works.replace(pipeline))
+    }
+
+    fn release(&mut self) {}
+}
+
+#[test]
+fn what_the_lost_context_holds_is_never_freed() {
+    let freed = Arc::new(AtomicUsize::new(0));
+    let workshop = || Loses { freed: freed.clone(), asked: AtomicUsize::new(0) };
+    let seat = |works| {
+        let ((was_put, put), reporter) = (mpsc::channel(), Arc::<OnceLock<Reporter>>::default());
+        (LosesAtPut { works, reporter: reporter.clone(), was_put }, reporter, put)
+    };
+    let ends = |supervisor: &Supervisor| {
+        let until = std::time::Instant::now() + PATIENCE;
+        while supervisor.standing().borrow().ends.is_none() {
+            assert!(std::time::Instant::now() < until, "{:?}", supervisor.standing().borrow());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+
+    // The candidate, which does not run.
+    let (nothing, _, _) = seat(None);
+    let (runs, supervisor) = start(workshop(), tensorrt(false)).ok().unwrap().supervise(nothing).unwrap();
+    ends(&supervisor);
+    assert!(supervisor.stop(PATIENCE));
+    assert_eq!(freed.load(Ordering::SeqCst), 0);
+
+    // What ran until a model that was loaded anew took its place.
+    let (holds, reporter, put) = seat(Some(runs));
+    let (_works, supervisor) = start(workshop(), only(Cuda, false)).ok().unwrap().supervise(holds).unwrap();
+    reporter.set(supervisor.reporter()).unwrap();
+    let frame = FrameError::Device { kind: OUT_OF_MEMORY, cause: "test".to_owned() };
+    supervisor.reporter().failed(&frame);
+    put.recv_timeout(PATIENCE).unwrap();
+    ends(&supervisor);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(freed.load(Ordering::SeqCst), 0);
+    // What the seat holds is the node's to keep.
+    assert!(supervisor.stop(PATIENCE));
+    assert_eq!(freed.load(Ordering::SeqCst), 1);
 }
