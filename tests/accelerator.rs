@@ -320,6 +320,45 @@ fn where_nothing_is_left_it_gives_up_with_the_reason_and_still_stops() {
 }
 
 #[test]
+fn a_lost_context_is_told_at_once_in_the_middle_of_a_build_and_nothing_is_loaded_or_released_after_it() {
+    let exact = toy();
+    let rig = rig(vec![(TensorRt, halved(&exact)), (Cuda, exact)], plan(&[Cuda], Some(TensorRt)));
+    let on_cuda = rig.frame().unwrap();
+    rig.until(|standing| standing.doing.is_some());
+    let lost = FrameError::Device { kind: FailureKind::ContextLost, cause: "test".to_owned() };
+    rig.supervisor.reporter().failed(&lost);
+    // The gate is closed: the build goes on.
+    let standing = rig.standing.borrow().clone();
+    let ends = standing.ends.clone().unwrap();
+    assert!(ends.starts_with("cuda failed: inference: GPU lost to this process: test: "), "{ends}");
+    assert_eq!((standing.on, standing.gave_up), (None, false));
+    rig.gate.send(()).unwrap();
+    // It comes to its end, and is neither compared nor put in place.
+    rig.supervisor.reporter().failed(&out_of_memory());
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(*rig.standing.borrow(), standing);
+    assert_eq!(rig.log(), ["load cuda", "build tensorrt"]);
+    assert_eq!(rig.frame().unwrap(), on_cuda);
+    rig.end();
+}
+
+#[test]
+fn after_a_lost_context_nothing_is_released_or_loaded_also_where_a_model_was_just_loaded_anew() {
+    let rig = rig(vec![(Cuda, toy())], plan(&[Cuda], None));
+    rig.supervisor.reporter().failed(&out_of_memory());
+    let loads = ["load cuda", "release", "load cuda"].map(|_| rig.log.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(loads, ["load cuda", "release", "load cuda"]);
+    rig.until(|standing| standing.on == Some(Cuda));
+    let lost = FrameError::Device { kind: FailureKind::ContextLost, cause: "test".to_owned() };
+    rig.supervisor.reporter().failed(&lost);
+    rig.supervisor.reporter().failed(&lost);
+    rig.until(|standing| standing.ends.is_some());
+    thread::sleep(Duration::from_millis(300));
+    assert!(rig.log().is_empty(), "nothing is released or loaded any more");
+    rig.end();
+}
+
+#[test]
 fn a_stop_in_the_middle_of_a_build_is_bounded_and_nothing_is_put_in_place_after_it() {
     let exact = toy();
     let rig = rig(vec![(TensorRt, halved(&exact)), (Cuda, exact)], plan(&[Cuda], Some(TensorRt)));

@@ -1,5 +1,5 @@
 //! The supervisor of accelerators in the real node: which provider runs, a model that is loaded anew, one that runs nowhere
-//! any more, and what transitions and `~/set_model` do meanwhile.
+//! any more, a GPU that is lost to the process, and what transitions and `~/set_model` do meanwhile.
 //!
 //! Needs `source scripts/env.sh`.
 //! Not asserted: anything of a GPU; `tests/accelerator.rs` has engines that are built aside.
@@ -228,6 +228,50 @@ fn without_fallback_the_node_stays_unconfigured_and_says_why() {
     let status = peer.next_that(STATUS, |status| reasons(status).contains(why));
     assert_eq!((&status["state"], &status["execution_provider"]), (&json!(1), &json!("")), "{status}");
     assert!(reasons(&status).contains("allow_fallback is off, so the CPU may not stand in"), "{status}");
+    node.logged(why);
+    assert_eq!(node.stop("TERM").status.code(), Some(0));
+}
+
+#[test]
+fn a_gpu_that_is_lost_to_the_process_ends_it_with_a_status_of_its_own_and_nothing_is_loaded_or_freed() {
+    let model = ros_support::written(&models::without_context_above(250.0));
+    for allow_fallback in [true, false] {
+        let mut rig = rig(json!({"model": model.path(), "allow_fallback": allow_fallback}));
+        rig.exchange(&[REGIONS], Rig::good);
+        let began = Instant::now();
+        send(&mut rig, BRIGHT);
+        let said = "cpu failed: inference: GPU lost to this process: ";
+        let status = rig.status(|status| reasons(status).contains(said));
+        assert_eq!((&status["degraded"], &status["execution_provider"]), (&json!(true), &json!("")), "{status}");
+
+        let ended = rig.node.ended();
+        assert_eq!(ended.status.code(), Some(71), "{}", ended.stderr);
+        assert!(began.elapsed() < Duration::from_secs(10), "a retry would have waited: {:?}", began.elapsed());
+        let last = ended.stderr.lines().last().unwrap();
+        let starts = format!("affordance_node: {said}");
+        assert!(last.starts_with(&starts) && last.contains(models::CONTEXT_LOST), "{last}");
+        let remedy = "the process must be started anew (launch does so, with respawn)";
+        assert!(last.ends_with(remedy), "{last}");
+        assert!(
+            !ended.stderr.contains("the model is loaded on") && !ended.stderr.contains("panicked"),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+#[test]
+fn a_gpu_that_is_lost_in_the_first_load_follows_the_rule_of_fallback_so_that_the_node_does_not_start_for_ever() {
+    // The grey of a model's first runs is above that.
+    let model = ros_support::written(&models::without_context_above(100.0));
+    let domain = Domain::claim();
+    let mut node = Node::start(&domain, json!({"autostart": false, "model": model.path()}));
+    let mut peer = Bridge::start(&domain);
+    peer.subscribe_with(STATUS, "looptrans_ros/msg/NodeStatus", json!({"durability": "transient_local", "depth": 1}));
+    assert!(!request(&mut peer, "configure"));
+    let why = "configuring failed: the model can't be loaded: cpu: ONNX Runtime: first run: GPU lost to this process: ";
+    let status = peer.next_that(STATUS, |status| reasons(status).contains(why));
+    assert_eq!(status["state"], 1, "{status}");
     node.logged(why);
     assert_eq!(node.stop("TERM").status.code(), Some(0));
 }

@@ -19,6 +19,8 @@ use looptrans_ros::{
 
 /// Exit status when the model hangs: EX_SOFTWARE of sysexits.h. The node is sound: start it anew.
 const HUNG: i32 = 70;
+/// Exit status when the GPU is lost to this process: EX_OSERR of sysexits.h. Another process can use it: start it anew.
+const CONTEXT_LOST: i32 = 71;
 
 /// Affordance heatmaps and grasp regions from camera images, over ROS 2.
 ///
@@ -39,7 +41,11 @@ fn main() {
         Err(error) => {
             // A closed stderr must not turn into a panic.
             let _ = writeln!(stderr(), "{NODE_NAME}: {}", whole_line(&error.to_string()));
-            if let Some(NodeError::Hung(_)) = error.downcast_ref() { HUNG } else { 1 }
+            match error.downcast_ref() {
+                Some(NodeError::Hung(_)) => HUNG,
+                Some(NodeError::ContextLost(_)) => CONTEXT_LOST,
+                _ => 1,
+            }
         }
     };
     let _ = stdout().flush();

@@ -59,6 +59,9 @@ pub enum NodeError {
     /// nothing.
     #[error(transparent)]
     Hung(#[from] Hung),
+    /// CUDA's context of this process is lost: whoever gets this must free nothing and end the process at once.
+    #[error("{0} (launch does so, with respawn)")]
+    ContextLost(String),
     /// A thread of the node ended by itself.
     #[error("the {0} thread ended unexpectedly")]
     Ended(&'static str),

@@ -68,6 +68,11 @@ impl Models {
         self.known().last.clone()
     }
 
+    /// Why this process must end: the GPU that the loaded model ran on is lost to it.
+    pub fn why_to_end(&self) -> Option<String> {
+        self.known().loaded.as_ref()?.standing.borrow().ends.clone()
+    }
+
     /// Another model is loaded, or none.
     pub fn set(&self, facts: Option<Arc<ModelFacts>>) {
         let mut known = self.known();

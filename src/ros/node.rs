@@ -51,11 +51,12 @@ const FINISH: Duration = Duration::from_millis(1500);
 /// How often silence is looked for, unless `input_timeout` asks for more.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// Runs the node until SIGINT or SIGTERM. None: it never had a model. After [`NodeError::Hung`] the process must end at once;
-/// `last_resort` is called when it does not, and must not return.
+/// Runs the node until SIGINT or SIGTERM. None: it never had a model. After [`NodeError::Hung`] and [`NodeError::ContextLost`] the
+/// process must end at once, without destructors; `last_resort` is called when it does not after the former, and must not
+/// return.
 ///
 /// # Errors
-/// ROS refuses, a thread of the node ended by itself, or the model hangs. A model that cannot be loaded is none: the node stays
+/// ROS refuses, a thread of the node ended by itself, the model hangs, or the GPU is lost to this process. A model that cannot be loaded is none: the node stays
 /// unconfigured and says why.
 pub fn run(args: &RosArgs, parameters: ParameterSet, last_resort: fn() -> !) -> Result<Option<Summary>, NodeError> {
     log::install();
@@ -192,10 +193,24 @@ impl Running {
                     self.settings_changed();
                     watch = self.ticks();
                 }
-                _ = watch.tick() => self.reporter.look(self.managed.state(), &self.place),
+                _ = watch.tick() => {
+                    self.reporter.look(self.managed.state(), &self.place);
+                    // Looked for here, since a transition may hold the supervision.
+                    if let Some(why) = self.place.models.why_to_end() {
+                        return Err(self.end_without_freeing(why));
+                    }
+                }
             }
         }
         Ok(self.stop().await)
+    }
+
+    /// Nothing that the GPU holds is touched any more: freed, it could end the process before this is told.
+    fn end_without_freeing(self, why: String) -> NodeError {
+        std::mem::forget(self.work);
+        // The end of the process must not meet a thread within the middleware.
+        self.spinner.stop();
+        NodeError::ContextLost(why)
     }
 
     fn ticks(&self) -> time::Interval {

@@ -91,6 +91,21 @@ pub fn slow_to_load_and_hungry_when_bright() -> Bundle {
     })
 }
 
+/// What [`without_context_above`] fails with: CUDA's own words.
+pub const CONTEXT_LOST: &str = "CUDA failure 700: an illegal memory access was encountered";
+
+/// [`colours`], but a run on a picture that is brighter than `grey` everywhere fails in a node that is named
+/// [`CONTEXT_LOST`], and ONNX Runtime's error quotes the name: the words of a GPU that is lost to the process, without a GPU.
+pub fn without_context_above(grey: f32) -> Bundle {
+    colours_with(|g, means, presence| {
+        let index = is_brighter(g, means, grey);
+        let only = g.floats("only", &arr1(&[0.0]).into_dyn());
+        // Of one value there is no second.
+        let value = g.node(CONTEXT_LOST, "Gather", &[&only, &index], &[("axis", Attr::Int(0))]);
+        with_nothing_of(g, "lost", &presence, &value)
+    })
+}
+
 /// [`colours`] with [`HEAVY_WEIGHTS`] weights of [`HEAVY_WEIGHT_COLUMNS`] columns that change no answer.
 pub fn heavy() -> Bundle {
     colours_with(|g, _, presence| {

@@ -3,7 +3,7 @@
 //! Its error codes say little: out of memory comes as RUNTIME_EXCEPTION, FAIL or EP_FAIL (microsoft/onnxruntime#16307:
 //! "there is no good way to catch the exception"). So the message is read as well.
 
-use std::fmt;
+use std::{fmt, mem};
 
 #[cfg(feature = "onnx")]
 use crate::{
@@ -22,32 +22,49 @@ pub enum FailureKind {
         /// tells what is free on the GPU.
         available_bytes: Option<u64>,
     },
-    /// The device, or this process's hold of it, is gone: nothing that was loaded works any more.
+    /// The device can't be had at present. It may come back, to this process too.
     DeviceLost,
+    /// CUDA's context of this process is spoiled: every call of CUDA in it fails from now on, those that free as well, so
+    /// that nothing may be loaded or freed; only another process can use the GPU.
+    ContextLost,
+    /// A library that the provider needs is not installed, or not found.
+    LibraryMissing,
     /// Anything else.
     Other,
 }
 
-/// CUDA's errors after which the device, or the process's context on it, is of no use. Most of them stick: "To continue
-/// using CUDA, the process must be terminated and relaunched" (enum cudaError in CUDA's runtime API). In its order:
-/// devices unavailable, no device, uncorrectable ECC and NVLink errors, illegal address, launch timeout, context
-/// destroyed, assert, hardware stack, illegal instruction, misaligned address, invalid address space, invalid pc, launch
-/// failure, unknown.
-const LOST_CUDA_CODES: [u32; 15] = [46, 100, 214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999];
-/// cudaErrorMemoryAllocation.
-const MEMORY_CUDA_CODE: u32 = 2;
-/// The same errors in words, as TensorRT passes on cudaGetErrorString. Lower case.
-const LOST_WORDS: [&str; 9] = [
+/// CUDA's errors (enum cudaError of its runtime API) after which the process's context is of no use. Of 226, 700, 702, 710,
+/// 714 to 719, 721 and 810 that text says: "To continue using CUDA, the process must be terminated and relaunched". Of the
+/// others it does not, but a context whose memory (214) or links (220) are wrong, one that is destroyed (709), and an error
+/// that CUDA itself does not know (999) leave nothing to rely on. In order: uncorrectable ECC and NVLink errors, contained,
+/// illegal address, launch timeout, context destroyed, assert, hardware stack, illegal instruction, misaligned address,
+/// invalid address space, invalid pc, launch failure, tensor memory leak, client of MPS terminated, unknown.
+const SPOILING_CUDA_CODES: [u32; 16] = [214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 810, 999];
+/// The same errors in words, as TensorRT passes on cudaGetErrorString; and the driver's end. Lower case.
+const SPOILING_WORDS: [&str; 11] = [
     "an illegal memory access was encountered",
-    "unspecified launch failure",
-    "devices are busy or unavailable",
-    "device(s) is/are busy or unavailable",
-    "no cuda-capable device is detected",
-    "uncorrectable ecc error",
-    "device-side assert triggered",
     "the launch timed out and was terminated",
+    "context is destroyed",
+    "device-side assert triggered",
+    "an illegal instruction was encountered",
+    "misaligned address",
+    "invalid program counter",
+    "unspecified launch failure",
+    "uncorrectable ecc error",
+    "uncorrectable nvlink error",
     "driver shutting down",
 ];
+/// CUDA's errors when there is no device to be had: devices busy or unavailable, no device. They come before there is a
+/// context, and are not among those that end the process.
+const AWAY_CUDA_CODES: [u32; 2] = [46, 100];
+/// The same in words. Lower case.
+const AWAY_WORDS: [&str; 3] =
+    ["devices are busy or unavailable", "device(s) is/are busy or unavailable", "no cuda-capable device is detected"];
+/// Of ONNX Runtime, where it opens a provider's library, and of the C library's loader. Lower case.
+const MISSING_WORDS: [&str; 3] =
+    ["failed to load library", "failed to load shared library", "cannot open shared object file"];
+/// cudaErrorMemoryAllocation.
+const MEMORY_CUDA_CODE: u32 = 2;
 /// Lower case: ONNX Runtime's arena twice, CUDA, cuBLAS, cuDNN, TensorRT, the C++ library.
 const MEMORY_WORDS: [&str; 8] = [
     "failed to allocate memory for requested buffer",
@@ -70,7 +87,12 @@ impl FailureKind {
         let text = message.to_lowercase();
         let code = number_after(&text, &["cuda failure ", "cuda error "]).and_then(|code| u32::try_from(code).ok());
         let says = |words: &[&str]| words.iter().any(|words| text.contains(words));
-        if code.is_some_and(|code| LOST_CUDA_CODES.contains(&code)) || says(&LOST_WORDS) {
+        let is_one_of = |codes: &[u32]| code.is_some_and(|code| codes.contains(&code));
+        // First what forbids most.
+        if is_one_of(&SPOILING_CUDA_CODES) || says(&SPOILING_WORDS) {
+            return Self::ContextLost;
+        }
+        if is_one_of(&AWAY_CUDA_CODES) || says(&AWAY_WORDS) {
             return Self::DeviceLost;
         }
         if code == Some(MEMORY_CUDA_CODE) || says(&MEMORY_WORDS) {
@@ -87,16 +109,18 @@ impl FailureKind {
                 available_bytes: number_after(&text, &["available memory of "]),
             };
         }
-        Self::Other
+        if says(&MISSING_WORDS) { Self::LibraryMissing } else { Self::Other }
     }
 }
 
-/// "out of memory (1024 bytes asked for, 0 left)", "device lost", or nothing.
+/// "out of memory (1024 bytes asked for, 0 left)", "device lost" and so on, or nothing.
 impl fmt::Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Other => Ok(()),
             Self::DeviceLost => f.write_str("device lost"),
+            Self::ContextLost => f.write_str("GPU lost to this process"),
+            Self::LibraryMissing => f.write_str("library missing"),
             Self::OutOfMemory { asked_bytes, available_bytes } => {
                 let told = [(asked_bytes, "asked for"), (available_bytes, "left")];
                 let told: Vec<String> =
@@ -127,9 +151,18 @@ fn number_after(text: &str, words: &[&str]) -> Option<u64> {
 /// The kind of an error of ONNX Runtime.
 #[cfg(feature = "onnx")]
 pub(super) fn kind(error: &ort::Error) -> FailureKind {
-    match error.code() {
-        ort::ErrorCode::DeviceReset => FailureKind::DeviceLost,
-        _ => FailureKind::of_message(error.message()),
+    match (FailureKind::of_message(error.message()), error.code()) {
+        (FailureKind::Other, ort::ErrorCode::DeviceReset) => FailureKind::DeviceLost,
+        (kind, _) => kind,
+    }
+}
+
+/// Frees a session, or what is bound to one, after a failure of this kind. Kept until the end of the process where CUDA's
+/// context is lost: ONNX Runtime throws where cudaFreeHost fails in a destructor, which ends the process by std::terminate.
+#[cfg(feature = "onnx")]
+pub(super) fn free_after<T>(session: T, kind: FailureKind) {
+    if kind == FailureKind::ContextLost {
+        mem::forget(session);
     }
 }
 
@@ -215,23 +248,55 @@ mod tests {
     #[test]
     fn a_lost_device_is_known_from_cuda_s_codes_and_words() {
         let cases = [
-            // onnxruntime#26312, onnxruntime#5295
-            "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=h ; \
-             file=gpu_data_transfer.cc ; line=63 ; expr=cudaMemcpyAsync(dst_data, src_data, bytes);",
             // leggedrobotics/darknet_ros#429
             "onnxruntime::CudaCall CUDA failure 100: no CUDA-capable device is detected ; GPU=32635 ; hostname=h",
             // wenet-e2e/wenet#1235
             "all CUDA-capable devices are busy or unavailable ; GPU=0",
             // AILab-CVC/YOLO-World#385
             "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
-            "CUDA failure 719: unspecified launch failure ; GPU=0",
-            "IExecutionContext::enqueueV3: Error Code 1: Cuda Runtime (unspecified launch failure)",
-            "CUDA failure 214: uncorrectable ECC error encountered ; GPU=0",
-            "CUDA failure 999: unknown error ; GPU=0",
+            "CUDA failure 46: x ; GPU=0",
         ];
         for message in cases {
             assert_eq!(FailureKind::of_message(message), FailureKind::DeviceLost, "{message}");
         }
+    }
+
+    #[test]
+    fn a_context_that_is_spoiled_is_told_from_a_device_that_is_away() {
+        let cases = [
+            // onnxruntime#26312, onnxruntime#5295
+            "CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=h ; \
+             file=gpu_data_transfer.cc ; line=63 ; expr=cudaMemcpyAsync(dst_data, src_data, bytes);",
+            "CUDA failure 719: unspecified launch failure ; GPU=0",
+            "IExecutionContext::enqueueV3: Error Code 1: Cuda Runtime (unspecified launch failure)",
+            "CUDA failure 214: uncorrectable ECC error encountered ; GPU=0",
+            "CUDA failure 999: unknown error ; GPU=0",
+            "Error Code 1: Cuda Runtime (misaligned address)",
+            // Both at once: what was there is spoiled, whatever else is away.
+            "CUDA failure 100: no CUDA-capable device is detected ; then CUDA error: device-side assert triggered",
+        ];
+        for message in cases {
+            assert_eq!(FailureKind::of_message(message), FailureKind::ContextLost, "{message}");
+        }
+        for code in SPOILING_CUDA_CODES {
+            assert_eq!(FailureKind::of_message(&format!("CUDA failure {code}: x")), FailureKind::ContextLost, "{code}");
+        }
+        assert!(AWAY_CUDA_CODES.iter().all(|code| !SPOILING_CUDA_CODES.contains(code)));
+    }
+
+    #[test]
+    fn a_library_that_is_not_installed_is_a_kind_of_its_own() {
+        let cases = [
+            // onnxruntime#18597
+            "[ONNXRuntimeError] : 1 : FAIL : Failed to load library libonnxruntime_providers_tensorrt.so with error: \
+             libnvinfer.so.10: cannot open shared object file: No such file or directory",
+            "SessionOptionsAppendExecutionProvider_TensorRT_V2: Failed to load shared library",
+        ];
+        for message in cases {
+            assert_eq!(FailureKind::of_message(message), FailureKind::LibraryMissing, "{message}");
+        }
+        let not_built = "TensorRT execution provider is not enabled in this build.";
+        assert_eq!(FailureKind::of_message(not_built), FailureKind::Other);
     }
 
     #[test]
@@ -267,5 +332,7 @@ mod tests {
         assert_eq!(memory(Some(7), Some(0)).to_string(), "out of memory (7 bytes asked for, 0 bytes left)");
         assert_eq!(memory(None, None).before_cause(), "out of memory: ");
         assert_eq!(FailureKind::Other.before_cause(), "");
+        assert_eq!(FailureKind::ContextLost.to_string(), "GPU lost to this process");
+        assert_eq!(FailureKind::LibraryMissing.before_cause(), "library missing: ");
     }
 }

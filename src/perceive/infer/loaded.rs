@@ -106,7 +106,7 @@ impl Loaded {
     ) -> Result<Self, InferError> {
         let failed = |error: ort::Error| runtime::failed("load", &error);
         let opening = Opening { bundle, settings, environment, choice, pictures, engines, profile: None };
-        let graph = profile::count_nodes(&opening);
+        let graph = profile::count_nodes(&opening)?;
         let session = opening.open().map_err(failed)?;
         session::check(&session, bundle, pictures)?;
         session::check_batch(&session, (choice, settings))?;
@@ -116,7 +116,10 @@ impl Loaded {
         let (input, max_batch) = (bundle.contract.input, settings.max_batch);
         let mut loaded =
             Self { session, buffers, provider, picture_bytes, pictures, input, max_batch, _freed: GiveBack };
-        loaded.warm_up()?;
+        if let Err(error) = loaded.warm_up() {
+            failure::free_after(loaded, error.kind());
+            return Err(error);
+        }
         // Loading frees more than the model keeps.
         memory::give_back();
         Ok(loaded)

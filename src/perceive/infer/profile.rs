@@ -9,7 +9,7 @@ use ort::value::TensorRef;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{GraphShare, ProviderChoice, session::Opening};
+use super::{FailureKind, GraphShare, InferError, ProviderChoice, failure, runtime, session::Opening};
 use crate::{contract::INPUT_IMAGE, error::one_line};
 
 /// The most bytes of a profile: one of a ViT-B is below a megabyte.
@@ -22,12 +22,16 @@ const MOST_SAID: usize = 300;
 ///
 /// The session that serves is not profiled: after the end of its profile ONNX Runtime (1.32) goes on to note the blocks of each
 /// parallel loop, some hundred bytes a run that are never freed. A session of one thread has no such loops.
-pub(super) fn count_nodes(opening: &Opening<'_>) -> Option<GraphShare> {
+///
+/// # Errors
+/// CUDA's context was lost in that run: then nothing more may be opened on it.
+pub(super) fn count_nodes(opening: &Opening<'_>) -> Result<Option<GraphShare>, InferError> {
     if opening.choice == ProviderChoice::TensorRt && opening.engines.is_none() {
         tracing::warn!("graph nodes are not counted: without an engine cache TensorRT would build its engine twice");
-        return None;
+        return Ok(None);
     }
-    let counted = || -> Result<GraphShare, String> {
+    let mut lost = None;
+    let mut counted = || -> Result<GraphShare, String> {
         let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
         let prefix = folder.path().join("first_run");
         let failed = |error: ort::Error| one_line(&error.to_string(), MOST_SAID);
@@ -36,11 +40,17 @@ pub(super) fn count_nodes(opening: &Opening<'_>) -> Option<GraphShare> {
         let shape = [opening.pictures, input.height as usize, input.width as usize, 3];
         let picture = vec![0_u8; opening.pictures * opening.bundle.contract.input_bytes()];
         let image = TensorRef::from_array_view((shape, picture.as_slice())).map_err(failed)?;
-        drop(session.run(ort::inputs![INPUT_IMAGE => image]).map_err(failed)?);
+        if let Err(error) = session.run(ort::inputs![INPUT_IMAGE => image]).map(drop) {
+            let kind = failure::kind(&error);
+            failure::free_after(session, kind);
+            lost = (kind == FailureKind::ContextLost).then(|| runtime::failed("first run", &error));
+            return Err(failed(error));
+        }
         let file = session.end_profiling().map_err(failed)?;
         read(Path::new(&file))
     };
-    counted().map_err(|error| tracing::warn!("graph nodes are not counted: {error}")).ok()
+    let share = counted().map_err(|error| tracing::warn!("graph nodes are not counted: {error}")).ok();
+    lost.map_or(Ok(share), Err)
 }
 
 fn read(file: &Path) -> Result<GraphShare, String> {

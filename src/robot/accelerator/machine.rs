@@ -6,15 +6,17 @@
 //!    |         |   v                v
 //!    |         +- loading anew (bounded) -> loading what stands in (if allowed) -> gave up
 //!    +-> gave up
+//!
+//! all but the first loading, where CUDA's context of this process is lost: end of the process
 //! ```
 //!
-//! Every action but [`Action::GiveUp`] is answered by exactly one event; until then only runs are reported.
+//! Every action but [`Action::GiveUp`] and [`Action::End`] is answered by exactly one event; until then only runs are reported.
 
 use std::{collections::VecDeque, time::Duration};
 
-use ProviderChoice::{Cpu, Cuda, OpenVino, TensorRt};
+use ProviderChoice::{Auto, Cpu, Cuda, OpenVino, TensorRt};
 
-use super::{Failure, Plan, Standing};
+use super::{Action, Event, Failure, Plan, Standing};
 use crate::{
     config::ProviderChoice, parity::agreement::Disagreement, perceive::infer::FailureKind, robot::FAILURES_UNTIL_BROKEN,
 };
@@ -26,58 +28,6 @@ pub(super) const DEVICE_PAUSES: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(16)];
 /// From the best on: what runs is degraded where one before it failed.
 const BEST_FIRST: [ProviderChoice; 4] = [TensorRt, Cuda, OpenVino, Cpu];
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// [`Action::Load`]: it is done, and what was loaded is in place.
-    Loaded,
-    /// [`Action::Load`]: it failed; nothing runs.
-    LoadFailed(Failure),
-    /// [`Action::Build`]: there is a candidate (or, where nothing ran, it is in place).
-    Built,
-    /// [`Action::Build`]: it failed; what runs goes on.
-    BuildFailed(Failure),
-    /// [`Action::Compare`]: this is how far the candidate is from what runs.
-    Compared(Disagreement),
-    /// [`Action::Compare`]: the candidate does not run.
-    CompareFailed(Failure),
-    /// [`Action::Swap`]: the candidate is in place.
-    Swapped,
-    /// [`Action::Swap`]: it could not be put in place and is gone; what ran goes on.
-    SwapFailed(Failure),
-    /// [`Action::Discard`]: the candidate is gone.
-    Discarded,
-    /// What runs failed with a frame.
-    RunFailed(Failure),
-    /// What runs worked again.
-    RunSucceeded,
-}
-
-/// What to do next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Let go of what runs, wait for `after`, load on this provider and put it in place.
-    Load {
-        /// Where.
-        provider: ProviderChoice,
-        /// First wait for so long.
-        after: Duration,
-    },
-    /// Build what this provider needs and load a candidate with it, while what runs goes on.
-    Build {
-        /// Where.
-        provider: ProviderChoice,
-    },
-    /// Measure how far the candidate's answers are from those of what runs.
-    Compare,
-    /// Put the candidate in place of what runs, between two frames.
-    Swap,
-    /// Free the candidate.
-    Discard,
-    /// Nothing is left to try: deactivate, with the reason in [`Standing`].
-    GiveUp,
-}
 
 /// See the module's documentation.
 #[derive(Debug, Clone)]
@@ -103,8 +53,12 @@ pub struct Machine {
     /// What runs fails, and nothing was done about it yet.
     ailing: Option<Failure>,
     /// Why each provider is not in use.
-    failed: Vec<(ProviderChoice, String)>,
+    failed: Vec<(ProviderChoice, Failure)>,
+    /// Something ran, be it long ago.
+    has_run: bool,
     gave_up: bool,
+    /// What is to be told after [`Action::End`].
+    ended: Option<Standing>,
 }
 
 impl Machine {
@@ -123,7 +77,9 @@ impl Machine {
             streak: 0,
             ailing: None,
             failed: Vec::new(),
+            has_run: false,
             gave_up: false,
+            ended: None,
         };
         let first = machine.next_of_plan();
         machine.ask(Some(first));
@@ -133,8 +89,18 @@ impl Machine {
     /// Takes in what happened at `now`, a time that never goes back, and says what to do next, if anything. An event that
     /// answers nothing is ignored.
     pub fn step(&mut self, now: Duration, event: Event) -> Option<Action> {
-        if self.gave_up {
+        if self.gave_up || self.ended.is_some() {
             return None;
+        }
+        // Whatever told it, and whatever is under way: the process has but one context. Before anything has run, nothing that
+        // did is to be freed, and a process started anew would most likely meet the same: there the rule of fallback holds.
+        if let Some(failure) = event.failure().filter(|f| f.kind == FailureKind::ContextLost && self.has_run) {
+            let provider = match (&event, self.asked) {
+                (Event::RunFailed(_), _) => self.on,
+                (_, Some(Action::Load { provider, .. } | Action::Build { provider })) => Some(provider),
+                _ => self.candidate,
+            };
+            return Some(self.end(provider, failure));
         }
         match event {
             Event::RunFailed(failure) => self.run_failed(now, failure),
@@ -148,8 +114,20 @@ impl Machine {
 
     /// What is to be told.
     pub fn standing(&self) -> Standing {
-        let degraded = self.failed.iter().map(|(provider, why)| format!("{}: {why}", provider.name())).collect();
-        Standing { on: self.on, doing: self.doing(), degraded, gave_up: self.gave_up }
+        if let Some(ended) = &self.ended {
+            return ended.clone();
+        }
+        // Where the CPU had to stand in, everything is told.
+        let tells_all = self.gave_up || self.on == Some(Cpu);
+        let told = self.failed.iter().filter(|(_, why)| tells_all || !self.is_no_loss(why));
+        let degraded = told.map(|(provider, why)| format!("{}: {}", provider.name(), why.text)).collect();
+        Standing { on: self.on, doing: self.doing(), degraded, gave_up: self.gave_up, ends: None }
+    }
+
+    /// Was nobody promised what failed here? `auto` takes what is installed: ONNX Runtime's builds for GPUs know TensorRT,
+    /// whose libraries are another product.
+    pub(super) fn is_no_loss(&self, failure: &Failure) -> bool {
+        self.plan.requested == Auto && failure.kind == FailureKind::LibraryMissing
     }
 
     fn answered(&mut self, now: Duration, answer: Event) -> Option<Action> {
@@ -165,19 +143,21 @@ impl Machine {
                 Some(Action::Compare)
             }
             (Action::Build { provider }, Event::BuildFailed(failure)) => {
-                self.note(provider, failure.text);
+                self.note(provider, failure);
                 if self.on.is_some() { self.settle(now) } else { Some(self.next_of_plan()) }
             }
             (Action::Compare, Event::Compared(disagreement)) if disagreement.holds() => Some(Action::Swap),
-            (Action::Compare, Event::Compared(disagreement)) => Some(self.discard(self.told(disagreement))),
-            (Action::Compare, Event::CompareFailed(failure)) => Some(self.discard(failure.text)),
+            (Action::Compare, Event::Compared(disagreement)) => {
+                Some(self.discard(Failure::other(self.told(disagreement))))
+            }
+            (Action::Compare, Event::CompareFailed(failure)) => Some(self.discard(failure)),
             (Action::Swap, Event::Swapped) => match self.candidate.take() {
                 Some(provider) => self.runs(now, provider),
                 None => self.settle(now),
             },
             (Action::Swap, Event::SwapFailed(failure)) => {
                 if let Some(provider) = self.candidate.take() {
-                    self.note(provider, failure.text);
+                    self.note(provider, failure);
                 }
                 self.settle(now)
             }
@@ -185,6 +165,12 @@ impl Machine {
             (asked, _) => return self.ask_again(asked),
         };
         self.ask(next)
+    }
+
+    fn end(&mut self, provider: Option<ProviderChoice>, failure: &Failure) -> Action {
+        (self.on, self.asked) = (None, None);
+        self.ended = Some(Standing::ending(provider, failure));
+        Action::End
     }
 
     fn ask(&mut self, next: Option<Action>) -> Option<Action> {
@@ -211,6 +197,7 @@ impl Machine {
 
     fn runs(&mut self, now: Duration, provider: ProviderChoice) -> Option<Action> {
         self.on = Some(provider);
+        self.has_run = true;
         (self.streak, self.ailing, self.mending) = (0, None, None);
         self.aside = self.aside.filter(|aside| *aside != provider);
         let rank = |provider| BEST_FIRST.iter().position(|known| *known == provider);
@@ -232,7 +219,8 @@ impl Machine {
             return None;
         }
         self.streak = self.streak.saturating_add(1);
-        if failure.kind == FailureKind::Other && self.streak < FAILURES_UNTIL_BROKEN {
+        let may_be_the_picture_s = matches!(failure.kind, FailureKind::Other | FailureKind::LibraryMissing);
+        if may_be_the_picture_s && self.streak < FAILURES_UNTIL_BROKEN {
             return None;
         }
         self.ailing = Some(failure);
@@ -245,7 +233,12 @@ impl Machine {
 
     fn load_failed(&mut self, now: Duration, provider: ProviderChoice, failure: Failure) -> Action {
         let Some((_, cause)) = self.mending.take() else {
-            self.note(provider, failure.text);
+            if failure.kind == FailureKind::ContextLost {
+                // Nothing of CUDA works in this process any more.
+                self.left.retain(|left| !uses_cuda(*left));
+                self.aside = self.aside.filter(|aside| !uses_cuda(*aside));
+            }
+            self.note(provider, failure);
             return self.next_of_plan();
         };
         // What began it says how often is tried again, unless the load knows more.
@@ -260,7 +253,11 @@ impl Machine {
         }
         let after = match failure.kind {
             FailureKind::DeviceLost => DEVICE_PAUSES.get(self.tries).copied(),
-            FailureKind::OutOfMemory { .. } | FailureKind::Other => (self.tries == 0).then_some(Duration::ZERO),
+            // The second never gets here: it ends the process.
+            FailureKind::OutOfMemory { .. }
+            | FailureKind::ContextLost
+            | FailureKind::LibraryMissing
+            | FailureKind::Other => (self.tries == 0).then_some(Duration::ZERO),
         };
         let Some(after) = after else { return self.stand_in(provider, failure) };
         self.tries += 1;
@@ -280,7 +277,7 @@ impl Machine {
         if next.is_none() && failure.kind == FailureKind::Other && self.on.is_some() {
             return None;
         }
-        self.note(provider, failure.text.clone());
+        self.note(provider, failure.clone());
         self.on = None;
         let Some(next) = next else { return Some(Action::GiveUp) };
         self.tries = 0;
@@ -288,7 +285,7 @@ impl Machine {
         Some(Action::Load { provider: next, after: Duration::ZERO })
     }
 
-    fn discard(&mut self, why: String) -> Action {
+    fn discard(&mut self, why: Failure) -> Action {
         if let Some(provider) = self.candidate.take() {
             self.note(provider, why);
         }
@@ -296,7 +293,7 @@ impl Machine {
     }
 
     /// A line for each provider, the last one that is known.
-    fn note(&mut self, provider: ProviderChoice, why: String) {
+    fn note(&mut self, provider: ProviderChoice, why: Failure) {
         self.failed.retain(|(failed, _)| *failed != provider);
         self.failed.push((provider, why));
     }
@@ -317,7 +314,7 @@ impl Machine {
             (Action::Build { provider }, Some(on)) => {
                 format!("running on {on} while the {} engine is built", provider.name())
             }
-            (Action::Compare | Action::Swap | Action::Discard | Action::GiveUp, on) => {
+            (Action::Compare | Action::Swap | Action::Discard | Action::GiveUp | Action::End, on) => {
                 let candidate = self.candidate.map_or("other", ProviderChoice::name);
                 format!("running on {} while the {candidate} engine is compared with it", on.unwrap_or("nothing"))
             }
@@ -337,4 +334,9 @@ impl Machine {
             }
         }
     }
+}
+
+/// TensorRT computes through CUDA.
+fn uses_cuda(provider: ProviderChoice) -> bool {
+    matches!(provider, TensorRt | Cuda)
 }

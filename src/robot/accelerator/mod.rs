@@ -10,19 +10,23 @@
 //!
 //! [`start`] loads what is to run first, on the caller's thread; [`Started::supervise`] does the rest aside.
 
+mod dialogue;
 mod machine;
 mod model_workshop;
 mod plan;
+mod reporter;
 mod standing;
 mod supervisor;
 #[cfg(test)]
 mod tests;
 
-pub use machine::{Action, Event, Machine};
+pub use dialogue::{Action, Event};
+pub use machine::Machine;
 pub use model_workshop::{BundleSource, ModelWorkshop, from_folder};
 pub use plan::Plan;
+pub use reporter::Reporter;
 pub use standing::Standing;
-pub use supervisor::{GaveUp, NotPlaced, Reporter, Seat, Started, Supervisor, start};
+pub use supervisor::{GaveUp, NotPlaced, Seat, Started, Supervisor, start};
 
 use crate::{
     config::ProviderChoice,

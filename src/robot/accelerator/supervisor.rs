@@ -1,11 +1,11 @@
 //! Carries the machine's actions out, on a thread of its own, so that neither the loop nor requests ever wait for them.
 
 use std::{
-    fmt, io,
+    fmt, io, mem,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError},
+        mpsc::{self, Receiver, RecvTimeoutError, TryRecvError},
     },
     thread,
     time::{Duration, Instant},
@@ -13,11 +13,11 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Action, Event, Failure, Machine, Plan, Standing, Workshop};
-use crate::{config::ProviderChoice, perceive::FrameError};
-
-/// Reports that wait while something long is done. More are left out: they say the same.
-const INBOX: usize = 16;
+use super::{
+    Action, Event, Failure, Machine, Plan, Reporter, Standing, Workshop,
+    reporter::{INBOX, Message},
+};
+use crate::config::ProviderChoice;
 
 /// Where a pipeline works. Both are called on the supervisor's thread and must return within a bounded time.
 pub trait Seat<P>: Send + 'static {
@@ -96,7 +96,7 @@ pub fn start<W: Workshop>(workshop: W, plan: Plan) -> Result<Started<W>, GaveUp>
                 return Ok(Started { pipeline, crew, next });
             }
             Err(failure) => {
-                tracing::warn!("execution provider {} can't be had: {}", provider.name(), failure.text);
+                crew.tell_of(provider, &failure);
                 next = crew.step(failed(failure));
             }
         }
@@ -125,8 +125,10 @@ impl<W: Workshop> Started<W> {
         let Self { pipeline, crew, next } = self;
         let (sender, inbox) = mpsc::sync_channel(INBOX);
         let (told, standing) = watch::channel(crew.machine.standing());
+        let told = Arc::new(told);
         let (ends, ended) = mpsc::sync_channel(0);
         let stop = Arc::new(AtomicBool::new(false));
+        let reporter = Reporter::new(sender, Arc::downgrade(&told));
         let at_work = AtWork { crew, seat, inbox, told, stop: stop.clone() };
         let work = move || {
             at_work.run(next);
@@ -134,7 +136,6 @@ impl<W: Workshop> Started<W> {
             drop(ends);
         };
         thread::Builder::new().name("accelerator".to_owned()).spawn(work)?;
-        let reporter = Reporter { sender, ailing: Arc::default() };
         Ok((pipeline, Supervisor { reporter, standing, stop, ended }))
     }
 }
@@ -168,53 +169,13 @@ impl Supervisor {
 
     fn ask_to_stop(&self) {
         self.stop.store(true, Ordering::Release);
-        // Wakes it if it waits; a full inbox means that it does not.
-        let _ = self.reporter.sender.try_send(Message::Stop);
+        self.reporter.stop();
     }
 }
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.ask_to_stop();
-    }
-}
-
-/// Tells the supervisor how the runs go. Never blocks; a run that works costs one look at an atomic.
-#[derive(Debug, Clone)]
-pub struct Reporter {
-    sender: SyncSender<Message>,
-    ailing: Arc<AtomicBool>,
-}
-
-impl Reporter {
-    /// The model worked.
-    pub fn succeeded(&self) {
-        if self.ailing.load(Ordering::Relaxed) && self.sender.try_send(Message::Succeeded).is_ok() {
-            self.ailing.store(false, Ordering::Relaxed);
-        }
-    }
-
-    /// The model failed. Errors that are not the model's are not for here.
-    pub fn failed(&self, error: &FrameError) {
-        self.ailing.store(true, Ordering::Relaxed);
-        let _ = self.sender.try_send(Message::Failed(Failure::from(error)));
-    }
-}
-
-#[derive(Debug)]
-enum Message {
-    Succeeded,
-    Failed(Failure),
-    Stop,
-}
-
-impl Message {
-    fn event(self) -> Option<Event> {
-        match self {
-            Self::Succeeded => Some(Event::RunSucceeded),
-            Self::Failed(failure) => Some(Event::RunFailed(failure)),
-            Self::Stop => None,
-        }
     }
 }
 
@@ -231,6 +192,11 @@ struct Crew<W: Workshop> {
 impl<W: Workshop> Crew<W> {
     fn step(&mut self, event: Event) -> Option<Action> {
         self.machine.step(self.began.elapsed(), event)
+    }
+
+    fn tell_of(&self, provider: ProviderChoice, failure: &Failure) {
+        let line = format!("execution provider {} can't be had: {}", provider.name(), failure.text);
+        if self.machine.is_no_loss(failure) { tracing::info!("{line}") } else { tracing::warn!("{line}") }
     }
 
     fn compare(&mut self) -> Event {
@@ -250,7 +216,7 @@ struct AtWork<W: Workshop, S> {
     crew: Crew<W>,
     seat: S,
     inbox: Receiver<Message>,
-    told: watch::Sender<Standing>,
+    told: Arc<watch::Sender<Standing>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -259,10 +225,11 @@ impl<W: Workshop, S: Seat<W::Pipeline>> AtWork<W, S> {
         loop {
             self.tell();
             let event = match next {
-                Some(action) if action != Action::GiveUp => self.carry_out(action),
+                Some(action) if !action.is_last() && !self.is_ending() => self.carry_out(action),
                 _ => self.inbox.recv().ok().and_then(Message::event),
             };
             if self.is_stopped() {
+                self.let_go();
                 return;
             }
             next = event.and_then(|event| self.crew.step(event));
@@ -279,11 +246,16 @@ impl<W: Workshop, S: Seat<W::Pipeline>> AtWork<W, S> {
                     self.crew.candidate = Some(candidate);
                     Event::Built
                 }
-                Err(failure) => Event::BuildFailed(failure),
+                Err(failure) => {
+                    if self.crew.machine.is_no_loss(&failure) {
+                        self.crew.tell_of(provider, &failure);
+                    }
+                    Event::BuildFailed(failure)
+                }
             },
             Action::Compare => self.crew.compare(),
-            Action::Discard | Action::GiveUp => {
-                self.crew.candidate = None;
+            Action::Discard | Action::GiveUp | Action::End => {
+                self.let_go();
                 Event::Discarded
             }
         };
@@ -297,7 +269,7 @@ impl<W: Workshop, S: Seat<W::Pipeline>> AtWork<W, S> {
     fn load(&mut self, provider: ProviderChoice, after: Duration) -> Option<Event> {
         self.seat.release();
         self.pause(after);
-        if self.is_stopped() {
+        if self.is_stopped() || self.is_ending() {
             return None;
         }
         let loaded = self.crew.workshop.load(provider);
@@ -317,8 +289,22 @@ impl<W: Workshop, S: Seat<W::Pipeline>> AtWork<W, S> {
         let before = self.seat.put(pipeline).map_err(|error| Failure::other(error.to_string()))?;
         // They are about the one before.
         self.reports();
-        drop(before);
+        self.free(before);
         Ok(())
+    }
+
+    /// Frees the candidate.
+    fn let_go(&mut self) {
+        let candidate = self.crew.candidate.take();
+        self.free(candidate);
+    }
+
+    /// What is to be freed is kept until the end of the process where CUDA's context is lost: ONNX Runtime's allocators throw
+    /// in their destructors then, which is the end at once, by std::terminate.
+    fn free(&self, pipeline: Option<W::Pipeline>) {
+        if self.is_ending() {
+            mem::forget(pipeline);
+        }
     }
 
     fn reports(&mut self) -> Vec<Event> {
@@ -346,12 +332,19 @@ impl<W: Workshop, S: Seat<W::Pipeline>> AtWork<W, S> {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// CUDA's context is lost.
+    fn is_ending(&self) -> bool {
+        self.told.borrow().ends.is_some()
+    }
+
     fn tell(&self) {
         let standing = self.crew.machine.standing();
         self.told.send_if_modified(|told| {
-            let changed = *told != standing;
+            let changed = *told != standing && told.ends.is_none();
             if changed {
                 match standing.sentence() {
+                    // Whoever ends the process says why.
+                    _ if standing.ends.is_some() => {}
                     Some(sentence) if standing.gave_up => tracing::error!("{sentence}"),
                     Some(sentence) if !standing.degraded.is_empty() => tracing::warn!("{sentence}"),
                     Some(sentence) => tracing::info!("{sentence}"),
