@@ -136,9 +136,15 @@ fn an_affordance_that_the_list_does_not_name_is_refused() {
 fn a_folder_that_is_no_dataset_is_refused_with_what_is_there() {
     let folder = small();
     let error = folder.open(None, &[]).unwrap_err().to_string();
-    assert!(error.contains("trainset") && error.ends_with("found Seen"), "{error}");
+    assert!(error.contains("trainset") && error.ends_with("found Seen; name one: --split Seen"), "{error}");
     let error = folder.open(Some("Unseen"), &[]).unwrap_err().to_string();
-    assert!(error.contains("Unseen/trainset"), "{error}");
+    assert!(error.contains("Unseen/trainset") && error.ends_with("found Seen; name one: --split Seen"), "{error}");
+    let seen = Source { root: &folder.path("Seen"), split: Some("Seen"), affordances: &[] };
+    let error = Dataset::open(&seen).unwrap_err().to_string();
+    assert!(error.ends_with("it is a split itself: --split ."), "{error}");
+    assert!(Dataset::open(&Source { split: Some("."), ..seen }).is_ok());
+    let error = Dataset::open(&Source { root: &folder.path("nowhere"), ..seen }).unwrap_err().to_string();
+    assert!(error.contains("nowhere") && error.contains("No such file"), "{error}");
     let empty = Folder::new();
     fs::create_dir_all(empty.0.path().join("trainset/exocentric")).unwrap();
     assert!(empty.open(None, &[]).unwrap_err().to_string().contains("no affordance folders"));
@@ -154,10 +160,19 @@ fn what_can_t_be_used_is_left_out_with_its_reason() {
     folder.truth("Seen/testset/GT/hold/knife/t.jpg");
     folder.truth("Seen/testset/GT/hold/plate/alone.png");
     folder.truth("Seen/testset/GT/kick/ball/far.png");
+    for other in ["Seen/trainset/egocentric/cut_with/above.jpg", "Seen/trainset/exocentric/cut_with/phone.HEIC"] {
+        fs::write(folder.path(other), b"").unwrap();
+    }
+    for other in ["1.webp", "note.txt"] {
+        fs::write(folder.path(&format!("Seen/trainset/egocentric/cut_with/knife/{other}")), b"").unwrap();
+    }
     let dataset = folder.open(Some("Seen"), &[]).unwrap();
     let reasons: Vec<_> =
         dataset.left_out.iter().map(|left| (left.path.file_name().unwrap().to_str().unwrap(), left.reason)).collect();
     let expected = [
+        ("phone.HEIC", "a picture outside of an object's folder"),
+        ("above.jpg", "a picture outside of an object's folder"),
+        ("1.webp", "a picture that is neither .jpg, .jpeg nor .png"),
         ("cup", "no egocentric pictures of the same affordance and object"),
         ("bowl", "no exocentric pictures of the same affordance and object"),
         ("t.jpg", "another ground truth of the same name"),

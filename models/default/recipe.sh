@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How the model in this folder was made, in about an hour on two cores. Needs: `make setup setup-train`, then
-# `source scripts/env-train.sh` and `cargo build --release --features train`, `looptrans` in PATH. Writes to ./work.
+# `source scripts/env-train.sh` and `cargo build --release --features train --target-dir target/train`, that `looptrans` in PATH.
+# Writes to ./work.
 set -euo pipefail
 mkdir -p work && cd work
 

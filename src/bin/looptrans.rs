@@ -1,6 +1,9 @@
 //! The offline command line.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use looptrans_ros::{
@@ -14,7 +17,8 @@ fn main() -> ExitCode {
     telemetry::refuse();
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(colours).with_env_filter(filter).init();
     match cli::run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -122,8 +122,11 @@ impl Check {
             findings: findings.as_deref(),
         };
         super::print_report(self.json, &report, &rows(&report))?;
+        if report.samples == 0 && report.tests == 0 {
+            bail!("{}: no pictures to train on or to test with", dataset.folder.display());
+        }
         let problems = dataset.left_out.len() + findings.as_ref().map_or(0, Vec::len);
-        if problems > 0 || (report.samples == 0 && report.tests == 0) {
+        if problems > 0 {
             bail!("{}: {problems} things to mend", dataset.folder.display());
         }
         Ok(())

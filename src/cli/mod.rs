@@ -35,6 +35,13 @@ use serde::Serialize;
 /// Affordance heatmaps and grasp regions, offline.
 #[derive(Debug, Parser)]
 #[command(name = "looptrans", version, about, propagate_version = true)]
+#[cfg_attr(
+    not(feature = "train"),
+    command(
+        after_help = "losses, store, train, cluster, pretrain, ablate and benchmark are in builds with --features train alone (README, \
+                      Train)."
+    )
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -53,7 +53,7 @@ struct Build {
     /// The store's folder.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// DINO's weights, or a whole model's whose backbone to take, as `looptrans convert` writes them.
+    /// DINO's weights, or a whole model's whose backbone to take, as `looptrans convert` or `pretrain` writes them.
     #[arg(long, value_name = "FILE")]
     backbone: PathBuf,
     /// Augmentations of each training picture.

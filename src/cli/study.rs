@@ -27,7 +27,7 @@ pub(super) struct StudyArguments {
     /// The comparison's folder: new, or of the same comparison, which then goes on.
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
-    /// DINO's weights, or a whole model's whose backbone to take, as `looptrans convert` writes them.
+    /// DINO's weights, or a whole model's whose backbone to take, as `looptrans convert` or `pretrain` writes them.
     #[arg(long, value_name = "FILE")]
     backbone: PathBuf,
     /// LoopTrans' settings, YAML as in config/train [default: as published]. Every row has them, but for what it is about.

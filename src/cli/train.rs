@@ -66,7 +66,7 @@ pub(super) struct Train {
     /// The settings, YAML as in config/train [default: LoopTrans as published].
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// DINO's weights, or a whole model's whose backbone to take, as `looptrans convert` writes them.
+    /// DINO's weights, or a whole model's whose backbone to take, as `looptrans convert` or `pretrain` writes them.
     #[arg(long, value_name = "FILE", required_unless_present = "resume")]
     backbone: Option<PathBuf>,
     /// Override one key of the settings.

@@ -10,6 +10,7 @@ use super::{
     pickle::Element,
     tensor::{Placement, StoredTensor},
 };
+use crate::export::weights::DESCRIPTION;
 
 /// A header of 10,000 tensors has 1 MB.
 const MAX_HEADER_BYTES: u64 = 8 << 20;
@@ -18,6 +19,11 @@ const LENGTH_BYTES: u64 = 8;
 
 pub(super) fn open(source: Source<'_>, key: Option<&str>) -> Result<Checkpoint, ConvertError> {
     let (data_start, metadata) = header(&source)?;
+    if metadata.metadata().as_ref().is_some_and(|own| own.contains_key(DESCRIPTION)) {
+        // It says more of itself (its heads) than can be told from its tensors.
+        let found = "weights that looptrans wrote, which are used as they are".to_owned();
+        return Err(ConvertError::Format { path: source.path.to_owned(), found });
+    }
     let found = metadata.data_len() as u64;
     if source.length != data_start.saturating_add(found) {
         let expected = format!("{} bytes", data_start.saturating_add(found));

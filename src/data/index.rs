@@ -14,6 +14,8 @@ use crate::{
 
 /// What AGD20K's files end in; others in a folder are passed over.
 const PICTURE_ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
+/// What other pictures end in, which are named where they are found: somebody meant them to be used.
+const OTHER_ENDINGS: [&str; 9] = ["webp", "bmp", "gif", "tif", "tiff", "heic", "heif", "avif", "jfif"];
 
 /// In a split's folder: its affordances in class order, one per line. Not in the published datasets.
 pub const CLASS_LIST_FILE: &str = "affordances.txt";
@@ -108,6 +110,9 @@ impl Dataset {
         for label in 0..dataset.affordances.len() {
             dataset.add_training(label, &exo, &ego)?;
             dataset.add_tests(label, &tested, &truths)?;
+            for part in [&exo, &ego, &tested] {
+                dataset.add_passed_over(label, part)?;
+            }
         }
         Ok(dataset)
     }
@@ -142,6 +147,21 @@ impl Dataset {
         Ok(())
     }
 
+    /// Pictures of an affordance that are not looked at, for their place or their format.
+    fn add_passed_over(&mut self, label: usize, part: &Path) -> Result<(), DataError> {
+        let folder = part.join(&self.affordances[label]);
+        let is_other = |path: &Path| ends_in(path, &OTHER_ENDINGS) && path.is_file();
+        let is_any = |path: &Path| is_other(path) || (ends_in(path, &PICTURE_ENDINGS) && path.is_file());
+        let mut note = |paths: Entries, reason| {
+            self.left_out.extend(paths.into_values().map(|path| LeftOut { path, reason }));
+        };
+        note(entries(&folder, is_any)?, "a picture outside of an object's folder");
+        for object in folders(&folder)?.into_values() {
+            note(entries(&object, is_other)?, "a picture that is neither .jpg, .jpeg nor .png");
+        }
+        Ok(())
+    }
+
     fn add_tests(&mut self, label: usize, tested: &Path, truths: &Path) -> Result<(), DataError> {
         let name = &self.affordances[label];
         let (tested, mut truths) = (folders(&tested.join(name))?, folders(&truths.join(name))?);
@@ -172,16 +192,33 @@ impl Dataset {
 
 /// The folder that holds `trainset` or `testset`.
 fn split_folder(source: &Source<'_>) -> Result<PathBuf, DataError> {
-    let folder = source.split.map_or_else(|| source.root.to_owned(), |split| source.root.join(split));
-    if folder.join("trainset").is_dir() || folder.join("testset").is_dir() {
+    let Source { root, split, .. } = *source;
+    let folder = split.map_or_else(|| root.to_owned(), |split| root.join(split));
+    let is_split = |folder: &Path| folder.join("trainset").is_dir() || folder.join("testset").is_dir();
+    if is_split(&folder) {
         return Ok(folder);
     }
-    let found: Vec<String> = folders(source.root)?.into_keys().collect();
+    fs::metadata(root).map_err(|source| DataError::Read { path: root.to_owned(), source })?;
+    let inside = folders(root)?;
+    let remedy = match split {
+        Some(_) if is_split(root) => "; it is a split itself: --split .".to_owned(),
+        _ => inside
+            .iter()
+            .find(|(_, path)| is_split(path))
+            .map_or_else(String::new, |(name, _)| format!("; name one: --split {name}")),
+    };
+    let found: Vec<String> = inside.into_keys().collect();
+    let found = if found.is_empty() { "no folders".to_owned() } else { found.join(", ") };
     Err(DataError::Layout {
-        root: source.root.to_owned(),
-        expected: format!("{}/trainset and {0}/testset", folder.display()),
-        found: if found.is_empty() { "no folders".to_owned() } else { found.join(", ") },
+        root: root.to_owned(),
+        expected: format!("{}/trainset (and {0}/testset to test with)", folder.display()),
+        found: found + &remedy,
     })
+}
+
+fn ends_in(path: &Path, endings: &[&str]) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
+    endings.contains(&ending.as_str())
 }
 
 fn is_folder_name(name: &str) -> bool {
@@ -240,11 +277,7 @@ fn files(path: &Path) -> Result<Entries, DataError> {
 
 /// The pictures in a folder, sorted by name.
 fn pictures(path: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let is_picture = |path: &Path| {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
-        PICTURE_ENDINGS.contains(&ending.as_str()) && path.is_file()
-    };
-    Ok(entries(path, is_picture)?.into_values().collect())
+    Ok(entries(path, |path| ends_in(path, &PICTURE_ENDINGS) && path.is_file())?.into_values().collect())
 }
 
 /// What a folder holds, but for hidden files and names that are not UTF-8.

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use looptrans_ros::convert::ActionList;
+use looptrans_ros::{
+    convert::ActionList,
+    export::seeded::{self, Architecture},
+};
 
 use crate::{
     crafted::{Pickle, archive, torch_archive},
@@ -190,4 +193,13 @@ fn other_files_are_told_apart() {
     let place = Place::new();
     assert!(place.refusal(&place.settings(place.folder.path())).contains("a folder"));
     assert!(place.refusal(&place.settings(&place.folder.path().join("absent"))).contains("cannot read"));
+}
+
+#[test]
+fn weights_of_looptrans_itself_are_used_as_they_are() {
+    let place = Place::new();
+    let own = place.folder.path().join("own.safetensors");
+    seeded::write(&own, Architecture::named("toy").unwrap(), &["cut", "hold"]).unwrap();
+    let refusal = place.refusal(&place.settings(&own));
+    assert!(refusal.contains("weights that looptrans wrote, which are used as they are"), "{refusal}");
 }
