@@ -35,14 +35,14 @@ use looptrans_ros::{
     },
     perceive::{
         Frame, FrameError, Pixels, Stamp,
-        infer::{FailureKind, InferSettings},
+        infer::{Engines, FailureKind, InferSettings, Model},
         pipeline::{Pipeline, Wanted},
     },
     robot::accelerator::{
         Failure, ModelWorkshop, NotPlaced, Plan, Reporter, Seat, Standing, Supervisor, Workshop, from_folder, start,
     },
 };
-use models::{on_cpu, seeded, slow_to_load_and_hungry_when_bright};
+use models::{on_cpu, seeded, slow_to_load_and_hungry_when_bright, without_context_above};
 use prost::Message;
 use tokio::sync::watch;
 
@@ -356,6 +356,25 @@ fn after_a_lost_context_nothing_is_released_or_loaded_also_where_a_model_was_jus
     thread::sleep(Duration::from_millis(300));
     assert!(rig.log().is_empty(), "nothing is released or loaded any more");
     rig.end();
+}
+
+/// Of a bundle that fails with CUDA's words on the CPU. From then on this process loads nothing through CUDA, which no other
+/// test here does.
+#[test]
+fn once_cuda_s_context_was_lost_this_process_loads_nothing_through_cuda() {
+    let bundle = without_context_above(250.0);
+    let load = |provider| Model::load_on(&bundle, &on_cpu(), provider, Engines::Build);
+    let before = load(Cuda).unwrap_err();
+    assert_eq!(before.kind(), FailureKind::Other, "this library has no CUDA: {before}");
+    let mut model = load(Cpu).unwrap();
+    let error = model.run(&vec![255; bundle.contract.input_bytes()]).map(drop).unwrap_err();
+    assert_eq!(error.kind(), FailureKind::ContextLost, "{error}");
+    for provider in [Cuda, TensorRt] {
+        let after = load(provider).unwrap_err();
+        assert_eq!(after.kind(), FailureKind::ContextLost, "{after}");
+        assert!(after.to_string().contains("only a process that is started anew can use it"), "{after}");
+    }
+    drop(load(Cpu).unwrap());
 }
 
 #[test]

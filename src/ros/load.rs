@@ -57,8 +57,13 @@ pub fn self_tested(place: &Workplace, folder: &Path) -> Result<Started<ModelWork
     let mut noise = ChaCha8Rng::seed_from_u64(SEED);
     let mut picture = vec![0; 3 * height as usize * width as usize];
     noise.fill_bytes(&mut picture);
-    started.pipeline.answer_to(&picture).map_err(NodeError::SelfTest)?;
-    Ok(started)
+    match started.pipeline.answer_to(&picture).map(drop) {
+        Ok(()) => Ok(started),
+        Err(error) => {
+            error.kind().free(started);
+            Err(NodeError::SelfTest(error))
+        }
+    }
 }
 
 /// Begins the supervision of a model from this folder; None is the default bundle.

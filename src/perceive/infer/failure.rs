@@ -3,8 +3,15 @@
 //! Its error codes say little: out of memory comes as RUNTIME_EXCEPTION, FAIL or EP_FAIL (microsoft/onnxruntime#16307:
 //! "there is no good way to catch the exception"). So the message is read as well.
 
-use std::{fmt, mem};
+use std::fmt;
+#[cfg(feature = "onnx")]
+use std::{
+    mem,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
+#[cfg(feature = "onnx")]
+use super::{InferError, ProviderChoice};
 #[cfg(feature = "onnx")]
 use crate::{
     error::{joined, one_line},
@@ -133,6 +140,15 @@ impl fmt::Display for FailureKind {
 }
 
 impl FailureKind {
+    /// Frees what computed until a failure of this kind. Kept until the end of the process where CUDA's context is lost: ONNX
+    /// Runtime throws where cudaFreeHost fails in a destructor, which ends the process by std::terminate.
+    #[cfg(feature = "onnx")]
+    pub(crate) fn free<T>(self, what: T) {
+        if self == Self::ContextLost {
+            mem::forget(what);
+        }
+    }
+
     /// What to write before the cause: the kind and a colon, if there is one to tell.
     pub(crate) fn before_cause(self) -> String {
         if self == Self::Other { String::new() } else { format!("{self}: ") }
@@ -148,22 +164,32 @@ fn number_after(text: &str, words: &[&str]) -> Option<u64> {
     })
 }
 
+/// CUDA's context of this process was lost. There is but one, and it never comes back.
+#[cfg(feature = "onnx")]
+static CONTEXT_LOST: AtomicBool = AtomicBool::new(false);
+
 /// The kind of an error of ONNX Runtime.
 #[cfg(feature = "onnx")]
 pub(super) fn kind(error: &ort::Error) -> FailureKind {
-    match (FailureKind::of_message(error.message()), error.code()) {
+    let kind = match (FailureKind::of_message(error.message()), error.code()) {
         (FailureKind::Other, ort::ErrorCode::DeviceReset) => FailureKind::DeviceLost,
         (kind, _) => kind,
+    };
+    if kind == FailureKind::ContextLost {
+        CONTEXT_LOST.store(true, Ordering::Relaxed);
     }
+    kind
 }
 
-/// Frees a session, or what is bound to one, after a failure of this kind. Kept until the end of the process where CUDA's
-/// context is lost: ONNX Runtime throws where cudaFreeHost fails in a destructor, which ends the process by std::terminate.
+/// Nothing is loaded through CUDA once its context was lost: it could not work, and ONNX Runtime would free what it began.
 #[cfg(feature = "onnx")]
-pub(super) fn free_after<T>(session: T, kind: FailureKind) {
-    if kind == FailureKind::ContextLost {
-        mem::forget(session);
+pub(super) fn check_context(choice: ProviderChoice) -> Result<(), InferError> {
+    let needs_cuda = matches!(choice, ProviderChoice::TensorRt | ProviderChoice::Cuda);
+    if !needs_cuda || !CONTEXT_LOST.load(Ordering::Relaxed) {
+        return Ok(());
     }
+    let cause = "it failed before, and only a process that is started anew can use it".to_owned();
+    Err(InferError::Runtime { step: "load", kind: FailureKind::ContextLost, cause })
 }
 
 /// A run that failed.

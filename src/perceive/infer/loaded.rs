@@ -81,6 +81,7 @@ impl Loaded {
         (bundle, settings, environment): (&Bundle, &InferSettings, &Environment),
         pictures: usize,
     ) -> Result<Self, InferError> {
+        failure::check_context(choice)?;
         let load = |folder: Option<&str>| Self::open(choice, folder, (bundle, settings, environment), pictures);
         if choice == ProviderChoice::TensorRt {
             // A library without TensorRT says so itself, and at once.
@@ -117,7 +118,7 @@ impl Loaded {
         let mut loaded =
             Self { session, buffers, provider, picture_bytes, pictures, input, max_batch, _freed: GiveBack };
         if let Err(error) = loaded.warm_up() {
-            failure::free_after(loaded, error.kind());
+            error.kind().free(loaded);
             return Err(error);
         }
         // Loading frees more than the model keeps.

@@ -42,7 +42,7 @@ pub(super) fn count_nodes(opening: &Opening<'_>) -> Result<Option<GraphShare>, I
         let image = TensorRef::from_array_view((shape, picture.as_slice())).map_err(failed)?;
         if let Err(error) = session.run(ort::inputs![INPUT_IMAGE => image]).map(drop) {
             let kind = failure::kind(&error);
-            failure::free_after(session, kind);
+            kind.free(session);
             lost = (kind == FailureKind::ContextLost).then(|| runtime::failed("first run", &error));
             return Err(failed(error));
         }

@@ -273,7 +273,8 @@ impl<W: Workshop, S: Seat<W::Pipeline>> AtWork<W, S> {
             return None;
         }
         let loaded = self.crew.workshop.load(provider);
-        if self.is_stopped() {
+        if self.is_stopped() || self.is_ending() {
+            self.free(loaded.ok());
             return None;
         }
         let placed = loaded.and_then(|pipeline| self.put(pipeline));
