@@ -10,7 +10,10 @@
 mod models;
 mod ros_support;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use image::{Rgb, RgbImage};
 use ros_support::{
@@ -314,15 +317,18 @@ fn transitions_in_the_middle_of_a_reload_find_their_way_and_leave_no_threads_beh
     as_before(rig.node.id(), &before);
     // Another model in the middle of a reload: nothing of the old one is put in its place.
     begin_reload(&mut rig);
-    let request = json!({"bundle": ros_support::model(), "dry_run": false});
-    let answer = rig.peer.call("/affordance_node/set_model", "looptrans_ros/srv/SetModel", request);
-    assert_eq!(answer["success"], true, "{answer}");
-    let (_, results) = rig.exchange(&[REGIONS], Rig::good);
-    assert_eq!(results[0]["model_id"], answer["model_id"]);
+    let set_model = |rig: &mut Rig, folder: &Path| {
+        let request = json!({"bundle": folder, "dry_run": false});
+        let answer = rig.peer.call("/affordance_node/set_model", "looptrans_ros/srv/SetModel", request);
+        assert_eq!(answer["success"], true, "{answer}");
+        let (_, results) = rig.exchange(&[REGIONS], Rig::good);
+        assert_eq!(results[0]["model_id"], answer["model_id"]);
+    };
+    set_model(&mut rig, &ros_support::model());
     // A stop in the middle of one.
-    reject(&mut rig, BLACK, 3);
+    set_model(&mut rig, model.path());
+    begin_reload(&mut rig);
     let ended = rig.node.stop("TERM");
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    assert!(ended.took < Duration::from_secs(2), "{:?}", ended.took);
     assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
 }
