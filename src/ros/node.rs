@@ -51,13 +51,13 @@ const FINISH: Duration = Duration::from_millis(1500);
 /// How often silence is looked for, unless `input_timeout` asks for more.
 const WATCH: Duration = Duration::from_millis(250);
 
-/// Runs the node until SIGINT or SIGTERM. None: it never had a model. After [`NodeError::Hung`] and [`NodeError::ContextLost`] the
-/// process must end at once, without destructors; `last_resort` is called when it does not after the former, and must not
-/// return.
+/// Runs the node until SIGINT or SIGTERM. None: it never had a model. After [`NodeError::Hung`] and [`NodeError::ContextLost`]
+/// the process must end at once, without destructors; `last_resort` is called when it does not after the former, and must
+/// not return.
 ///
 /// # Errors
-/// ROS refuses, a thread of the node ended by itself, the model hangs, or the GPU is lost to this process. A model that cannot be loaded is none: the node stays
-/// unconfigured and says why.
+/// ROS refuses, a thread of the node ended by itself, the model hangs, or the GPU is lost to this process. A model that cannot
+/// be loaded is none: the node stays unconfigured and says why.
 pub fn run(args: &RosArgs, parameters: ParameterSet, last_resort: fn() -> !) -> Result<Option<Summary>, NodeError> {
     log::install();
     // Tasks only answer requests, between the turns of the loop in `Running::until`; a worker would be a thread that tokio

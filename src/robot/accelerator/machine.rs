@@ -10,7 +10,8 @@
 //! all but the first loading, where CUDA's context of this process is lost: end of the process
 //! ```
 //!
-//! Every action but [`Action::GiveUp`] and [`Action::End`] is answered by exactly one event; until then only runs are reported.
+//! Every action but [`Action::GiveUp`] and [`Action::End`] is answered by exactly one event; until then only runs are
+//! reported.
 
 use std::{collections::VecDeque, time::Duration};
 
