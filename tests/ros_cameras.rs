@@ -219,7 +219,7 @@ fn no_camera_can_be_called_as_the_node_s_own_topics_and_services() {
     let mut peer = Bridge::start(&domain);
     node.logged("waiting for images");
     let (subscribed, published) = peer.topics("/affordance_node", |subscribed, published| {
-        subscribed["/depth"].is_array() && published["/affordance_node/heatmap"].is_array()
+        subscribed["/depth/image"].is_array() && published["/affordance_node/heatmap"].is_array()
     });
     let topics = subscribed.as_object().unwrap().keys().chain(published.as_object().unwrap().keys()).cloned();
     let own = topics.chain(peer.services("/affordance_node")).filter_map(|name| {

@@ -35,7 +35,6 @@ pub use ros_args::RosArgs;
 pub use settings::NodeSettings;
 #[cfg(feature = "ros")]
 pub(crate) use settings::did_you_mean;
-#[cfg(feature = "onnx")]
 pub(crate) use settings::similar;
 pub use text::config_text;
 pub use value::{Origin, Override, Overrides, ParameterValue};

@@ -1,6 +1,8 @@
 //! What the loop can be told to do between two frames.
 
-use std::{fmt, time::Instant};
+#[cfg(feature = "onnx")]
+use std::fmt;
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 

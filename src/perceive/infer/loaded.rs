@@ -45,7 +45,8 @@ impl Loaded {
     pub fn load(bundle: &Bundle, settings: &InferSettings, pictures: usize) -> Result<Self, InferError> {
         onnx::check(&bundle.onnx, &bundle.contract, &bundle.folder.join(MODEL_FILE))?;
         let environment = runtime::environment(settings.library.as_deref())?;
-        let candidates = provider::candidates(settings, provider::is_built_in);
+        let precision = bundle.contract.provenance.precision;
+        let candidates = provider::candidates(settings, precision, provider::is_built_in);
         let (mut loaded, provider) = provider::first_that_works(settings, &candidates, |choice| {
             Self::load_with(choice, Engines::Build, (bundle, settings, &environment), pictures)
         })?;
@@ -82,6 +83,8 @@ impl Loaded {
         pictures: usize,
     ) -> Result<Self, InferError> {
         failure::check_context(choice)?;
+        // Before an engine is built, which takes minutes.
+        provider::check(choice, settings, bundle.contract.provenance.precision)?;
         let load = |folder: Option<&str>| Self::open(choice, folder, (bundle, settings, environment), pictures);
         if choice == ProviderChoice::TensorRt {
             // A library without TensorRT says so itself, and at once.
@@ -110,7 +113,7 @@ impl Loaded {
         let graph = profile::count_nodes(&opening)?;
         let session = opening.open().map_err(failed)?;
         session::check(&session, bundle, pictures)?;
-        session::check_batch(&session, (choice, settings))?;
+        session::check_batch(&session, settings.max_batch)?;
         let buffers = Buffers::new(&session, &bundle.contract, pictures, (choice, settings)).map_err(failed)?;
         let provider = ProviderInUse { requested: settings.provider, used: choice, failed: Vec::new(), graph };
         let picture_bytes = bundle.contract.input_bytes();

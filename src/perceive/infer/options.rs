@@ -2,7 +2,7 @@
 //! <https://onnxruntime.ai/docs/execution-providers/>
 
 use super::InferSettings;
-use crate::config::ConvSearch;
+use crate::{config::ConvSearch, contract::Precision};
 
 /// Pairs of name and value.
 pub(super) type Options = Vec<(&'static str, String)>;
@@ -31,28 +31,32 @@ pub(super) fn cuda(settings: &InferSettings) -> Options {
     options
 }
 
-/// TensorRT, its engines and timings kept in `cache`.
-pub(super) fn tensorrt(settings: &InferSettings, cache: &str) -> Options {
-    let mut options = tensorrt_build(settings);
-    options.extend([
-        ("trt_engine_cache_enable", flag(true)),
-        ("trt_engine_cache_path", cache.to_owned()),
-        ("trt_timing_cache_enable", flag(true)),
-        ("trt_timing_cache_path", cache.to_owned()),
-    ]);
+/// TensorRT for a graph of this precision, its engines and timings kept in `cache`.
+pub(super) fn tensorrt(settings: &InferSettings, precision: Precision, cache: Option<&str>) -> Options {
+    let mut options = tensorrt_build(settings, precision);
+    options.push(("trt_cuda_graph_enable", flag(settings.gpu.cuda_graph)));
+    if let Some(cache) = cache {
+        options.extend([
+            ("trt_engine_cache_enable", flag(true)),
+            ("trt_engine_cache_path", cache.to_owned()),
+            ("trt_timing_cache_enable", flag(true)),
+            ("trt_timing_cache_path", cache.to_owned()),
+        ]);
+    }
     options
 }
 
 /// What an engine of TensorRT depends on.
-pub(super) fn tensorrt_build(settings: &InferSettings) -> Options {
+pub(super) fn tensorrt_build(settings: &InferSettings, precision: Precision) -> Options {
     let gpu = &settings.gpu;
+    // Without it the builder refuses a graph that is in half precision itself (NVIDIA/TensorRT#3277).
+    let fp16 = gpu.tensorrt_fp16 || precision == Precision::Fp16;
     let mut options = vec![
         ("device_id", settings.device_id.to_string()),
-        ("trt_fp16_enable", flag(gpu.tensorrt_fp16)),
+        ("trt_fp16_enable", flag(fp16)),
         // Sums of squares over hundreds of channels leave half precision's range.
-        ("trt_layer_norm_fp32_fallback", flag(gpu.tensorrt_fp16)),
+        ("trt_layer_norm_fp32_fallback", flag(fp16)),
         ("trt_builder_optimization_level", gpu.tensorrt_builder_level.to_string()),
-        ("trt_cuda_graph_enable", flag(gpu.cuda_graph)),
     ];
     if gpu.tensorrt_workspace_limit_mib > 0 {
         options.push(("trt_max_workspace_size", bytes(gpu.tensorrt_workspace_limit_mib)));
@@ -118,7 +122,7 @@ mod tests {
     #[test]
     fn tensorrt_keeps_engines_and_timings_in_the_cache_and_norms_in_float() {
         let mut settings = InferSettings::default();
-        let options = tensorrt(&settings, "/cache/x");
+        let options = tensorrt(&settings, Precision::Fp32, Some("/cache/x"));
         for (enable, path) in
             [("trt_engine_cache_enable", "trt_engine_cache_path"), ("trt_timing_cache_enable", "trt_timing_cache_path")]
         {
@@ -129,10 +133,26 @@ mod tests {
         assert_eq!(value(&options, "trt_max_workspace_size"), None);
 
         (settings.gpu.tensorrt_fp16, settings.gpu.tensorrt_workspace_limit_mib) = (true, 512);
-        let options = tensorrt(&settings, "/cache/x");
+        let options = tensorrt(&settings, Precision::Fp32, Some("/cache/x"));
         assert_eq!(value(&options, "trt_fp16_enable"), Some("1"));
         assert_eq!(value(&options, "trt_layer_norm_fp32_fallback"), Some("1"));
         assert_eq!(value(&options, "trt_max_workspace_size"), Some("536870912"));
+    }
+
+    #[test]
+    fn a_graph_in_half_precision_is_built_in_it() {
+        let options = tensorrt(&InferSettings::default(), Precision::Fp16, None);
+        assert_eq!(value(&options, "trt_fp16_enable"), Some("1"));
+        assert_eq!(value(&options, "trt_engine_cache_enable"), None);
+    }
+
+    #[test]
+    fn a_recorded_graph_is_no_part_of_an_engine() {
+        let mut settings = InferSettings::default();
+        let before = tensorrt_build(&settings, Precision::Fp32);
+        settings.gpu.cuda_graph = true;
+        assert_eq!(tensorrt_build(&settings, Precision::Fp32), before);
+        assert_eq!(value(&tensorrt(&settings, Precision::Fp32, None), "trt_cuda_graph_enable"), Some("1"));
     }
 
     #[test]

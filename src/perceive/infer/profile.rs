@@ -24,18 +24,27 @@ const MOST_SAID: usize = 300;
 /// parallel loop, some hundred bytes a run that are never freed. A session of one thread has no such loops.
 ///
 /// # Errors
-/// CUDA's context was lost in that run: then nothing more may be opened on it.
+/// The session can't be opened or run, but on the CPU, where the one that serves says so itself: an engine that can't be built would be
+/// built twice, and where CUDA's context is lost nothing more may be opened on it.
 pub(super) fn count_nodes(opening: &Opening<'_>) -> Result<Option<GraphShare>, InferError> {
     if opening.choice == ProviderChoice::TensorRt && opening.engines.is_none() {
         tracing::warn!("graph nodes are not counted: without an engine cache TensorRT would build its engine twice");
         return Ok(None);
     }
-    let mut lost = None;
+    // A graph that is recorded wants bound buffers (microsoft/onnxruntime#10859), and would be counted each time it is played.
+    let mut settings = opening.settings.clone();
+    settings.gpu.cuda_graph = false;
+    let mut broken = None;
+    let is_on_cpu = opening.choice == ProviderChoice::Cpu;
     let mut counted = || -> Result<GraphShare, String> {
         let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
         let prefix = folder.path().join("first_run");
         let failed = |error: ort::Error| one_line(&error.to_string(), MOST_SAID);
-        let mut session = Opening { profile: Some(&prefix), ..*opening }.open().map_err(failed)?;
+        let opened = Opening { profile: Some(&prefix), settings: &settings, ..*opening }.open();
+        let mut session = opened.map_err(|error| {
+            broken = (!is_on_cpu).then(|| runtime::failed("load", &error));
+            failed(error)
+        })?;
         let input = opening.bundle.contract.input;
         let shape = [opening.pictures, input.height as usize, input.width as usize, 3];
         let picture = vec![0_u8; opening.pictures * opening.bundle.contract.input_bytes()];
@@ -43,14 +52,18 @@ pub(super) fn count_nodes(opening: &Opening<'_>) -> Result<Option<GraphShare>, I
         if let Err(error) = session.run(ort::inputs![INPUT_IMAGE => image]).map(drop) {
             let kind = failure::kind(&error);
             kind.free(session);
-            lost = (kind == FailureKind::ContextLost).then(|| runtime::failed("first run", &error));
+            let is_told = !is_on_cpu || kind == FailureKind::ContextLost;
+            broken = is_told.then(|| runtime::failed("first run", &error));
             return Err(failed(error));
         }
         let file = session.end_profiling().map_err(failed)?;
         read(Path::new(&file))
     };
-    let share = counted().map_err(|error| tracing::warn!("graph nodes are not counted: {error}")).ok();
-    lost.map_or(Ok(share), Err)
+    let share = counted();
+    match broken {
+        Some(error) => Err(error),
+        None => Ok(share.map_err(|error| tracing::warn!("graph nodes are not counted: {error}")).ok()),
+    }
 }
 
 fn read(file: &Path) -> Result<GraphShare, String> {

@@ -8,7 +8,7 @@ use super::{
     options::{self, Options},
     runtime,
 };
-use crate::contract::Bundle;
+use crate::contract::{Bundle, Precision};
 
 /// The providers `auto` tries, fastest first. The CPU is always there.
 const AUTO: [ProviderChoice; 4] =
@@ -16,16 +16,18 @@ const AUTO: [ProviderChoice; 4] =
 
 /// The providers to try, in order.
 ///
-/// `auto` leaves out what the library was built without: that is no failure, and where nothing but the CPU is left, the
+/// `auto` leaves out what the library was built without, and what can't serve this precision with these settings: that is no failure, and where nothing but the CPU is left, the
 /// CPU is what was asked for. A provider asked for by name is tried in any case, so that its failure is told. Behind
 /// another provider, the CPU follows only if that is allowed.
 pub(super) fn candidates(
     settings: &InferSettings,
+    precision: Precision,
     is_built_in: impl Fn(ProviderChoice) -> bool,
 ) -> Vec<ProviderChoice> {
+    let can_serve = |choice: &ProviderChoice| is_built_in(*choice) && check(*choice, settings, precision).is_ok();
     match settings.provider {
         ProviderChoice::Auto => {
-            let mut built_in: Vec<_> = AUTO.into_iter().filter(|choice| is_built_in(*choice)).collect();
+            let mut built_in: Vec<_> = AUTO.into_iter().filter(can_serve).collect();
             if !settings.allow_fallback && built_in.iter().any(|choice| *choice != ProviderChoice::Cpu) {
                 built_in.retain(|choice| *choice != ProviderChoice::Cpu);
             }
@@ -34,6 +36,32 @@ pub(super) fn candidates(
         ProviderChoice::Cpu => vec![ProviderChoice::Cpu],
         named if settings.allow_fallback => vec![named, ProviderChoice::Cpu],
         named => vec![named],
+    }
+}
+
+/// Can this provider serve a graph of this precision with these settings, as far as that is known without trying?
+///
+/// # Errors
+/// [`InferError::Setting`]: which it can't.
+pub(super) fn check(choice: ProviderChoice, settings: &InferSettings, precision: Precision) -> Result<(), InferError> {
+    let refuse = |setting, expected: &str, found: String| {
+        Err(InferError::Setting { setting, expected: expected.to_owned(), found })
+    };
+    let max_batch = settings.max_batch;
+    match choice {
+        // It wants zero points of zero (NVIDIA/TensorRT#2774), which u8 does not have.
+        ProviderChoice::TensorRt if precision == Precision::Int8 => refuse(
+            "execution_provider",
+            "cuda or cpu with an int8 bundle, or tensorrt with one of fp16 or fp32",
+            choice.name().to_owned(),
+        ),
+        ProviderChoice::TensorRt if max_batch > 1 => {
+            refuse("max_batch", "1 with TensorRT, whose engines are made for one size of batch", max_batch.to_string())
+        }
+        ProviderChoice::Cuda if max_batch > 1 && settings.gpu.cuda_graph => {
+            refuse("max_batch", "1 with cuda_graph, which records one size of batch", max_batch.to_string())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -59,7 +87,7 @@ impl Prospects {
         runtime::environment(settings.library.as_deref())?;
         let has_tensorrt = is_built_in(ProviderChoice::TensorRt);
         Ok(Self {
-            candidates: candidates(settings, is_built_in),
+            candidates: candidates(settings, bundle.contract.provenance.precision, is_built_in),
             has_tensorrt,
             has_cuda: is_built_in(ProviderChoice::Cuda),
             has_engines: has_tensorrt && Place::of(bundle, settings).is_ok_and(|place| place.has_engines()),
@@ -81,7 +109,7 @@ pub(super) fn is_built_in(choice: ProviderChoice) -> bool {
 /// `engines`: where TensorRT keeps its own.
 pub(super) fn registrations(
     choice: ProviderChoice,
-    settings: &InferSettings,
+    (settings, precision): (&InferSettings, Precision),
     engines: Option<&str>,
 ) -> Vec<ExecutionProviderDispatch> {
     let cuda = || with(ep::CUDA::default(), options::cuda(settings)).build().error_on_failure();
@@ -89,10 +117,7 @@ pub(super) fn registrations(
     let mut registrations = match choice {
         // What TensorRT can't take goes to CUDA rather than to the CPU; TensorRT needs CUDA in any case.
         ProviderChoice::TensorRt => {
-            let options = match engines {
-                Some(folder) => options::tensorrt(settings, folder),
-                None => options::tensorrt_build(settings),
-            };
+            let options = options::tensorrt(settings, precision, engines);
             vec![with(ep::TensorRT::default(), options).build().error_on_failure(), cuda()]
         }
         ProviderChoice::Cuda => vec![cuda()],
@@ -155,17 +180,42 @@ mod tests {
         }
     }
 
+    fn candidates_of(settings: &InferSettings, is_built_in: impl Fn(ProviderChoice) -> bool) -> Vec<ProviderChoice> {
+        candidates(settings, Precision::Fp32, is_built_in)
+    }
+
+    #[test]
+    fn auto_leaves_out_what_can_not_serve_and_by_name_it_is_refused_before_anything_is_built() {
+        let with_tensorrt = |settings: &InferSettings, precision| candidates(settings, precision, |_| true);
+        assert_eq!(with_tensorrt(&asking(Auto, true), Precision::Int8), [Cuda, OpenVino, Cpu]);
+        assert_eq!(with_tensorrt(&asking(Auto, true), Precision::Fp16), [TensorRt, Cuda, OpenVino, Cpu]);
+        let mut batches = InferSettings { max_batch: 4, ..asking(Auto, true) };
+        assert_eq!(with_tensorrt(&batches, Precision::Fp32), [Cuda, OpenVino, Cpu]);
+        batches.gpu.cuda_graph = true;
+        assert_eq!(with_tensorrt(&batches, Precision::Fp32), [OpenVino, Cpu]);
+        let said =
+            |choice, settings: &InferSettings, precision| check(choice, settings, precision).unwrap_err().to_string();
+        assert!(said(TensorRt, &batches, Precision::Fp32).contains("1 with TensorRT"));
+        assert!(said(Cuda, &batches, Precision::Fp32).contains("1 with cuda_graph"));
+        assert!(said(TensorRt, &asking(TensorRt, true), Precision::Int8).contains("int8 bundle"));
+        assert_eq!(
+            with_tensorrt(&asking(TensorRt, true), Precision::Int8),
+            [TensorRt, Cpu],
+            "refused when its turn comes"
+        );
+    }
+
     #[test]
     fn auto_tries_what_the_library_was_built_with() {
-        assert_eq!(candidates(&asking(Auto, true), |_| true), [TensorRt, Cuda, OpenVino, Cpu]);
-        assert_eq!(candidates(&asking(Auto, true), |choice| matches!(choice, Cuda | Cpu)), [Cuda, Cpu]);
-        assert_eq!(candidates(&asking(Auto, true), |choice| choice == Cpu), [Cpu]);
+        assert_eq!(candidates_of(&asking(Auto, true), |_| true), [TensorRt, Cuda, OpenVino, Cpu]);
+        assert_eq!(candidates_of(&asking(Auto, true), |choice| matches!(choice, Cuda | Cpu)), [Cuda, Cpu]);
+        assert_eq!(candidates_of(&asking(Auto, true), |choice| choice == Cpu), [Cpu]);
     }
 
     #[test]
     fn without_fallback_auto_takes_the_cpu_only_where_the_library_has_nothing_else() {
-        assert_eq!(candidates(&asking(Auto, false), |choice| choice == Cpu), [Cpu]);
-        let gpu_library = candidates(&asking(Auto, false), |_| true);
+        assert_eq!(candidates_of(&asking(Auto, false), |choice| choice == Cpu), [Cpu]);
+        let gpu_library = candidates_of(&asking(Auto, false), |_| true);
         assert_eq!(gpu_library, [TensorRt, Cuda, OpenVino]);
         let error = first_that_works(&asking(Auto, false), &gpu_library, broken).unwrap_err().to_string();
         assert!(error.starts_with("execution provider auto can't be had: tensorrt: "), "{error}");
@@ -175,16 +225,16 @@ mod tests {
     #[test]
     fn the_cpu_stands_in_only_where_allowed() {
         for named in [TensorRt, Cuda, OpenVino] {
-            assert_eq!(candidates(&asking(named, true), |_| false), [named, Cpu]);
-            assert_eq!(candidates(&asking(named, false), |_| false), [named]);
+            assert_eq!(candidates_of(&asking(named, true), |_| false), [named, Cpu]);
+            assert_eq!(candidates_of(&asking(named, false), |_| false), [named]);
         }
-        assert_eq!(candidates(&asking(Cpu, true), |_| false), [Cpu]);
+        assert_eq!(candidates_of(&asking(Cpu, true), |_| false), [Cpu]);
     }
 
     #[test]
     fn gpus_are_registered_explicitly_with_cuda_behind_tensorrt() {
         let names = |choice| {
-            registrations(choice, &asking(choice, false), None)
+            registrations(choice, (&asking(choice, false), Precision::Fp32), None)
                 .iter()
                 .map(ExecutionProviderDispatch::name)
                 .collect::<Vec<_>>()
@@ -198,7 +248,7 @@ mod tests {
     #[test]
     fn a_fallback_is_reported_with_its_reason() {
         let settings = asking(Cuda, true);
-        let (used, provider) = first_that_works(&settings, &candidates(&settings, |_| true), broken).unwrap();
+        let (used, provider) = first_that_works(&settings, &candidates_of(&settings, |_| true), broken).unwrap();
         assert_eq!((used, provider.used, provider.is_degraded()), (Cpu, Cpu, true));
         assert_eq!(provider.failed, ["cuda: ONNX Runtime: test: no driver"]);
     }
@@ -206,7 +256,7 @@ mod tests {
     #[test]
     fn without_fallback_the_error_names_the_provider_and_the_reason() {
         let settings = asking(Cuda, false);
-        let error = first_that_works(&settings, &candidates(&settings, |_| true), broken).unwrap_err();
+        let error = first_that_works(&settings, &candidates_of(&settings, |_| true), broken).unwrap_err();
         let expected = "execution provider cuda can't be had: cuda: ONNX Runtime: test: no driver. \
                         allow_fallback is off, so the CPU may not stand in";
         assert_eq!(error.to_string(), expected);
@@ -215,9 +265,9 @@ mod tests {
     #[test]
     fn auto_on_a_plain_machine_is_not_degraded_but_a_broken_gpu_is_told() {
         let settings = asking(Auto, true);
-        let plain = first_that_works(&settings, &candidates(&settings, |choice| choice == Cpu), broken).unwrap().1;
+        let plain = first_that_works(&settings, &candidates_of(&settings, |choice| choice == Cpu), broken).unwrap().1;
         assert!(!plain.is_degraded());
-        let broken_gpu = first_that_works(&settings, &candidates(&settings, |_| true), broken).unwrap().1;
+        let broken_gpu = first_that_works(&settings, &candidates_of(&settings, |_| true), broken).unwrap().1;
         assert!(broken_gpu.is_degraded());
         assert_eq!(broken_gpu.failed.len(), 3);
     }

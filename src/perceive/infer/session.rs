@@ -31,11 +31,12 @@ pub(super) struct Opening<'a> {
 impl Opening<'_> {
     pub fn open(&self) -> ort::Result<Session> {
         let settings = self.settings;
+        let precision = self.bundle.contract.provenance.precision;
         let mut builder = Session::builder(self.environment)?
             .with_log_level(LogLevel::Warning)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_intra_threads(if self.profile.is_some() { 1 } else { settings.intra_op_threads })?
-            .with_execution_providers(provider::registrations(self.choice, settings, self.engines))?;
+            .with_execution_providers(provider::registrations(self.choice, (settings, precision), self.engines))?;
         if self.choice == ProviderChoice::Cpu {
             // One block for all of a run's values, laid out for each shape, costs memory and saves no time.
             builder = builder.with_memory_pattern(false)?;
@@ -87,11 +88,7 @@ pub(super) fn check(session: &Session, bundle: &Bundle, pictures: usize) -> Resu
 }
 
 /// May a run take up to `max_batch` pictures?
-pub(super) fn check_batch(
-    session: &Session,
-    (choice, settings): (ProviderChoice, &InferSettings),
-) -> Result<(), InferError> {
-    let max_batch = settings.max_batch;
+pub(super) fn check_batch(session: &Session, max_batch: usize) -> Result<(), InferError> {
     if max_batch <= 1 {
         return Ok(());
     }
@@ -101,16 +98,7 @@ pub(super) fn check_batch(
         ValueType::Tensor { shape, .. } => shape.first().copied().filter(|&batch| batch != -1),
         _ => None,
     });
-    if let Some(batch) = fixed {
-        return refuse(format!("{batch}, since the model's graph has a fixed batch of {batch}"));
-    }
-    if choice == ProviderChoice::TensorRt {
-        return refuse("1 with TensorRT, whose engines are made for one size of batch".to_owned());
-    }
-    if choice == ProviderChoice::Cuda && settings.gpu.cuda_graph {
-        return refuse("1 with cuda_graph, which records one size of batch".to_owned());
-    }
-    Ok(())
+    fixed.map_or(Ok(()), |batch| refuse(format!("{batch}, since the model's graph has a fixed batch of {batch}")))
 }
 
 /// Same name, type and sides; the batch may vary, or be what is run at a time.

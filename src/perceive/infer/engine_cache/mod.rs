@@ -137,7 +137,11 @@ impl Place {
         let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
         let root = root(settings.gpu.cache_dir.as_deref(), variable)?.join("tensorrt");
         let versions = versions(ort::info(), runtime::library().as_deref());
-        let key = key(&bundle.contract.sha256, &options::tensorrt_build(settings), &versions);
+        let key = key(
+            &bundle.contract.sha256,
+            &options::tensorrt_build(settings, bundle.contract.provenance.precision),
+            &versions,
+        );
         Ok(Self { root, key, bundle: bundle.folder.clone(), lock_wait: LOCK_WAIT })
     }
 
