@@ -30,8 +30,13 @@ fn infer() -> InferSettings {
     InferSettings { intra_op_threads: 2, ..InferSettings::default() }
 }
 
+/// As many as this processor's products have room for.
+fn weight_bits() -> u8 {
+    ReduceRange::Auto.weight_bits()
+}
+
 fn wish(least_sim: f64) -> Int8Settings {
-    Int8Settings { weight_bits: 8, least_sim, infer: infer() }
+    Int8Settings { weight_bits: weight_bits(), least_sim, infer: infer() }
 }
 
 /// A bundle of seeded weights, in memory.
@@ -176,7 +181,7 @@ fn int8_keeps_the_heatmaps_and_writes_down_how() {
     assert!(drift.sim >= 0.95 && drift.sim < 1.0, "{drift:?}");
     assert!(int8.layers.is_empty() && int8.drift_of_all == drift, "the wish was met at once");
     let record = bundle.contract.provenance.quantisation.as_ref().unwrap();
-    assert_eq!((record.calibration_pictures, record.weight_bits, record.sim), (4, 8, drift.sim));
+    assert_eq!((record.calibration_pictures, record.weight_bits, record.sim), (4, weight_bits(), drift.sim));
     assert!(record.int8_share > 0.95 && record.float_for_drift.is_empty(), "{record:?}");
     // The classifier gives an output, and presence costs nothing.
     assert_eq!(record.float_for_size, ["presence/scores"]);
@@ -291,7 +296,8 @@ fn activations_that_never_change_are_quantised_exactly() {
         let onnx = model.encode_to_vec();
         let observations = observe(&onnx, &layers, std::slice::from_ref(&picture), &infer()).unwrap();
         let layers: Vec<_> = layers.iter().collect();
-        let plan = Plan { layers: &layers, observations: &observations, rule: RangeRule::MinMax, weight_bits: 8 };
+        let plan =
+            Plan { layers: &layers, observations: &observations, rule: RangeRule::MinMax, weight_bits: weight_bits() };
         let new = quantise(&model, &plan).unwrap().encode_to_vec();
         let [before, after] = [&onnx, &new].map(|onnx| class_maps(onnx, &picture));
         let apart = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

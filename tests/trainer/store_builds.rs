@@ -8,9 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tch::{Kind, Tensor};
+
 use super::{
     running::Running,
-    store_support::{CUT, PATIENCE, PICTURES, ROW_BYTES, Toy, build, computed, content, f32s, looptrans, marked, text},
+    store_support::{
+        CUT, PATIENCE, PICTURES, ROW_BYTES, Toy, build, computed, content, f32s, looptrans, marked, text, worst,
+    },
     support::Fixture,
 };
 
@@ -96,7 +100,18 @@ fn only_what_is_missing_or_changed_is_computed() {
     toy.refused(&fixture, false, &["done.bin", "expected all 40 views", "found 39"]);
     OpenOptions::new().write(true).open(fixture.path("store/done.bin")).unwrap().write_all_at(&[0], 8).unwrap();
     assert_eq!(computed(&fixture, f32s(2)), 3);
-    assert!(content(&fixture) == whole);
+    // Three rows are a batch of another size, of which a library of products may round another way.
+    let again = content(&fixture);
+    for (name, bytes) in &whole {
+        let same = match *name {
+            "descriptors.bin" | "attention.bin" => {
+                let numbers = |bytes: &[u8]| Tensor::from_data_size(bytes, &[bytes.len() as i64 / 4], Kind::Float);
+                worst(&numbers(&again[name]), &numbers(bytes)) <= 1e-5
+            }
+            _ => again[name] == *bytes,
+        };
+        assert!(same, "{name} differs");
+    }
 
     // Another picture under the same name and of the same length.
     let picture = fixture.path("data/trainset/egocentric/hold/knife/1.png");

