@@ -37,8 +37,17 @@ const CONFINED: [(&str, &[&str]); 6] = [
 ];
 
 /// What panics. Input is untrusted everywhere, and a robot does not stop for a programming error.
-const PANICS: [&str; 7] =
-    [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unreachable!(", "assert!("];
+const PANICS: [&str; 9] = [
+    ".unwrap()",
+    ".expect(",
+    "panic!(",
+    "todo!(",
+    "unimplemented!(",
+    "unreachable!(",
+    "assert!(",
+    "assert_eq!(",
+    "assert_ne!(",
+];
 
 /// One source file under `src/`.
 struct Source {
