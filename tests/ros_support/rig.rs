@@ -82,7 +82,7 @@ impl Rig {
         self.peer.next_that(STATUS, fits)
     }
 
-    /// A status taken from now on: it counts every frame whose result has come.
+    /// A status taken from now on. A frame that has just come on one topic may not be counted as processed yet.
     pub fn fresh_status(&mut self) -> Value {
         let parts = |stamp: &Value| (count(stamp, "sec"), count(stamp, "nanosec"));
         let now = parts(&camera::stamp());
