@@ -199,7 +199,7 @@ fn who_comes_late_still_gets_labels_and_status() {
     let labels = rig.peer.next(LABEL_INFO);
     assert_eq!(labels["affordances"], json!(["red", "green", "blue"]));
     assert_eq!(labels["threshold"], json!(0.625));
-    let status = rig.fresh_status();
+    let status = rig.status(|status| count(status, "processed") > 0);
     assert_eq!(labels["model_id"], status["model_id"]);
     assert_eq!((status["state"].as_u64(), &status["degraded"]), (Some(3), &json!(false)), "{status}");
     assert_eq!((&status["execution_provider"], &status["requested_provider"]), (&json!("cpu"), &json!("cpu")));
@@ -232,7 +232,7 @@ fn a_reader_that_is_stuck_holds_nobody_up() {
         rig.exchange(&[REGIONS], || camera::image(&camera::large_thirds(), "rgb8", 0));
     }
     // A frame counts once all of it is published, and its regions come first.
-    rig.status(|status| count(status, "processed") >= before + 30);
+    rig.fresh_status_that(|status| count(status, "processed") >= before + 30);
     node::send("CONT", stuck.id());
 }
 

@@ -161,7 +161,7 @@ fn on_demand_a_frame_is_processed_when_somebody_asks_and_published_as_well() {
     assert_eq!(waiting["success"], true, "{waiting}");
     let published = rig.peer.next(REGIONS);
     assert_eq!(result(&published), result(&waiting["regions"]));
-    let status = rig.fresh_status();
+    let status = rig.status(|status| count(status, "processed") >= 2);
     assert_eq!(count(&status, "processed"), 2, "{status}");
     rig.summary();
 }
@@ -239,7 +239,7 @@ fn after_a_reset_the_node_knows_nothing_of_what_came_before() {
     rig.peer.publish(rig.camera, &frame);
     let again = rig.peer.next_that(REGIONS, |regions| regions["header"]["stamp"] == frame["header"]["stamp"]);
     assert_eq!(again["depth_state"], LATE, "the calibration, which may come but once, is not forgotten");
-    assert_eq!(count(&rig.fresh_status(), "processed"), 1);
+    rig.status(|status| count(status, "processed") == 1);
     rig.summary();
 }
 
