@@ -16,9 +16,9 @@ const AUTO: [ProviderChoice; 4] =
 
 /// The providers to try, in order.
 ///
-/// `auto` leaves out what the library was built without, and what can't serve this precision with these settings: that is no failure, and where nothing but the CPU is left, the
-/// CPU is what was asked for. A provider asked for by name is tried in any case, so that its failure is told. Behind
-/// another provider, the CPU follows only if that is allowed.
+/// `auto` leaves out what the library was built without, and what can't serve this precision with these settings: that is no
+/// failure, and where nothing but the CPU is left, the CPU is what was asked for. A provider asked for by name is tried in any
+/// case, so that its failure is told. Behind another provider, the CPU follows only if that is allowed.
 pub(super) fn candidates(
     settings: &InferSettings,
     precision: Precision,
